@@ -1,0 +1,20 @@
+//! The demo app that every framework's example serves: a list of posts, a profile, a chat room, announcements.
+//!
+//! Here is what does not depend on the framework: the [`App`] and what it stores, the sign-in ([`Visitor`]), the
+//! [`PAGE`], and how a server starts and ends ([`listen`], [`shutdown`]). What is left to an example's `main.rs`
+//! is what its users look for: routes, where the hub's layer and service go, where the
+//! [`Grant`](tower_revalidate::Grant) is put, and how a handler's response carries a
+//! [`Revalidate`](tower_revalidate::Revalidate).
+
+mod app;
+mod failure;
+mod serve;
+mod visitor;
+
+pub use app::{App, Message, NewMessage, NewPost, Notice, Post, Posts, Profile, hub};
+pub use failure::{Failure, MAX_BODY, parse};
+pub use serve::{GRACE, listen, shutdown, tune};
+pub use visitor::Visitor;
+
+/// The page: plain HTML and the browser's own `EventSource`, no library.
+pub const PAGE: &str = include_str!("index.html");
