@@ -1,0 +1,42 @@
+//! What the end-to-end tests stand on: the examples as processes ([`Server`]), a client of their HTTP
+//! ([`Client`], [`Stream`]), a link that can be cut ([`Link`]), and a browser ([`Chromium`]).
+//!
+//! Tests wait for conditions, never for a time. [`HANG`] is the guard: reaching it is a failure.
+#![allow(clippy::panic)]
+
+mod chromium;
+mod client;
+mod link;
+mod server;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+pub use chromium::{Chromium, Tab};
+pub use client::{Client, Event, Stream};
+pub use link::Link;
+pub use server::{Example, Server, Signal};
+
+/// Long enough for the slowest machine; nothing that works comes near it.
+pub const HANG: Duration = Duration::from_secs(60);
+
+/// Waits for `future`, and fails where it hangs.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(HANG, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Looks again and again until it sees what is expected, and fails with what it saw instead.
+pub async fn eventually<T: PartialEq + Debug>(what: &str, expected: T, look: impl AsyncFn() -> T) {
+    let until = tokio::time::Instant::now() + HANG;
+    loop {
+        let seen = look().await;
+        if seen == expected {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < until, "{what}: expected {expected:?}, saw {seen:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,115 @@
+//! [`Server`]: an example, built and run as its users do.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::soon;
+
+/// Which example.
+#[derive(Debug, Clone, Copy)]
+pub enum Example {
+    /// `cargo run --example axum`
+    Axum,
+    /// `cargo run -p example-hyper --example hyper`
+    Hyper,
+}
+
+/// A signal to a process.
+#[derive(Debug, Clone, Copy)]
+pub enum Signal {
+    /// What a service manager sends.
+    Term,
+    /// What ctrl-c sends.
+    Int,
+}
+
+/// A running example. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    port: u16,
+}
+
+impl Server {
+    /// Starts the example on a free port.
+    pub async fn start(example: Example) -> Self {
+        Self::start_on(example, 0).await
+    }
+
+    /// Starts the example on this port.
+    pub async fn start_on(example: Example, port: u16) -> Self {
+        let mut process = Command::new(executable(example))
+            .env("PORT", port.to_string())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the example was just built");
+        let stdout = process.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = soon("the example's first line", lines.next_line()).await.expect("it is text");
+        let line = line.expect("the example ended before it listened");
+        let port = line.strip_prefix("listening on http://127.0.0.1:").and_then(|port| port.parse().ok());
+        let port = port.unwrap_or_else(|| panic!("the first line was {line:?}"));
+        Server { process, port }
+    }
+
+    /// The port it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// `kill -9`
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("it still runs");
+    }
+
+    /// Sends a signal and waits for the end.
+    pub async fn end(mut self, signal: Signal) -> ExitStatus {
+        let pid = self.process.id().expect("it still runs");
+        let signal = match signal {
+            Signal::Term => "TERM",
+            Signal::Int => "INT",
+        };
+        // The shell's own `kill`: there is no safe one in std.
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {pid}")).status().await;
+        assert!(sent.expect("there is a shell").success());
+        soon("the example to end", self.process.wait()).await.expect("it was not waited for before")
+    }
+}
+
+/// Builds the example, and asks cargo where it is.
+fn executable(example: Example) -> &'static PathBuf {
+    static AXUM: OnceLock<PathBuf> = OnceLock::new();
+    static HYPER: OnceLock<PathBuf> = OnceLock::new();
+    let (built, arguments): (_, &[&str]) = match example {
+        Example::Axum => (&AXUM, &["--example", "axum"]),
+        Example::Hyper => (&HYPER, &["-p", "example-hyper", "--example", "hyper"]),
+    };
+    built.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = std::process::Command::new(cargo)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs this test");
+        assert!(output.status.success(), "{example:?} does not build");
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .expect("cargo names what it built")
+    })
+}
