@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Everything that must be green, from a clean clone. Needs Rust with rustfmt and clippy; installs what else the
+# tests need. Prints what each step took.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+took=()
+current=start
+step() {
+    local began=$SECONDS
+    current=$1
+    shift
+    printf '\n== %s\n' "$current"
+    "$@"
+    took+=("$(printf '%5d s  %s' $((SECONDS - began)) "$current")")
+}
+summary() {
+    local status=$?
+    echo
+    ((${#took[@]} == 0)) || printf '%s\n' "${took[@]}"
+    if ((status == 0)); then echo "green after $SECONDS s"; else echo "FAILED at \"$current\" after $SECONDS s"; fi
+}
+trap summary EXIT
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+install_browser() {
+    local missing=()
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v chromedriver >/dev/null || missing+=(chromium-driver)
+    ((${#missing[@]})) || return 0
+
+    command -v apt-get >/dev/null || fail "the end-to-end tests need ${missing[*]}; there is no apt-get here, install them by hand"
+    local root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "the end-to-end tests need ${missing[*]}; run as root or with sudo installed"
+        root=(sudo)
+    fi
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --all-features
+}
+
+each_feature_alone() {
+    cargo check -p tower-revalidate --no-default-features
+    local feature
+    for feature in axum test-util; do
+        cargo check -p tower-revalidate --no-default-features --features "$feature"
+    done
+}
+
+# Other flags build everything anew, so it has a target directory of its own.
+loom() {
+    RUSTFLAGS="--cfg loom_model" cargo test --release --test loom --target-dir target/loom
+}
+
+command -v cargo >/dev/null || fail "Rust is needed: https://rustup.rs"
+cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || fail "rustfmt and clippy are needed: rustup component add rustfmt clippy"
+
+step "chromium" install_browser
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --workspace --all-targets --all-features -- -D warnings
+step "docs" docs
+step "each feature alone" each_feature_alone
+# The crate's own tests already run with all features: it is its own dev-dependency.
+step "cargo test" cargo test
+step "the examples" cargo test -p examples-common -p example-hyper
+step "end to end" cargo test -p e2e
+step "loom" loom
+if [[ -x scripts/mutants.sh ]]; then
+    step "mutants" scripts/mutants.sh
+fi
