@@ -99,12 +99,12 @@ impl App {
 
     /// Who asks, and what they may hear. The example's own middleware puts both into the request's extensions,
     /// around the app *and* the mount.
-    #[must_use]
     pub fn sign_in(&self, headers: &HeaderMap) -> (Visitor, Grant) {
         let visitor = Visitor::of(headers);
         let grant = match visitor.signed_in() {
             Some(name) => {
-                let grant = Grant::user(name).follow(Pattern::children(("user", name)));
+                let own = Pattern::children(("user", name)).expect("a name is letters and digits");
+                let grant = Grant::user(name).follow(own);
                 let store = self.store.lock();
                 let hers = store.rooms.iter().filter(|(_, members)| members.contains(&name));
                 hers.fold(grant, |grant, (room, _)| grant.follow(("room", *room)))
