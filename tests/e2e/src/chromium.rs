@@ -94,6 +94,13 @@ impl Tab<'_> {
         self.texts("#state").await.concat()
     }
 
+    /// Waits until the browser gave its stream up.
+    pub async fn gave_up(&self) {
+        let closed =
+            async || self.run("return source.readyState === EventSource.CLOSED").await == json!(true);
+        crate::eventually("the browser to give up", true, closed).await;
+    }
+
     /// Waits until it shows these posts.
     pub async fn shows(&self, posts: &[&str]) {
         let expected: Vec<_> = posts.iter().map(ToString::to_string).collect();

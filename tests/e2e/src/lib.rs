@@ -1,5 +1,5 @@
 //! What the end-to-end tests stand on: the examples as processes ([`Server`]), a client of their HTTP
-//! ([`Client`], [`Stream`]), a link that can be cut ([`Link`]), and a browser ([`Chromium`]).
+//! ([`Client`], [`Stream`]), a link that can break ([`Link`]), and a browser ([`Chromium`]).
 //!
 //! Tests wait for conditions, never for a time. [`HANG`] is the guard: reaching it is a failure.
 #![allow(clippy::panic)]

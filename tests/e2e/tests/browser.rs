@@ -39,6 +39,28 @@ async fn a_post_made_while_a_stream_was_down_shows_when_it_is_back() {
     assert!(far.is_the_same_document().await);
 }
 
+/// A browser's `EventSource` gives up for good at a status other than 200; the page opens another.
+#[tokio::test]
+async fn a_stream_that_the_browser_gave_up_is_resumed_by_the_page() {
+    let server = Server::start(Example::Axum).await;
+    let link = Link::to(server.port()).await;
+    let browser = Chromium::start().await;
+    let near = browser.open(&server.url()).await;
+    let far = browser.open(&link.url()).await;
+    near.send("/posts", "before").await;
+    far.shows(&["before"]).await;
+
+    link.answer_502();
+    far.gave_up().await;
+    near.send("/posts", "meanwhile").await;
+    near.shows(&["before", "meanwhile"]).await;
+
+    link.mend();
+    far.shows(&["before", "meanwhile"]).await;
+    assert!(far.log().await.contains("hello, resumed"), "{}", far.log().await);
+    assert!(far.is_the_same_document().await);
+}
+
 #[tokio::test]
 async fn the_list_is_right_after_the_server_was_killed_and_restarted() {
     let server = Server::start(Example::Axum).await;
