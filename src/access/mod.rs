@@ -1,0 +1,26 @@
+//! Who may hear what: [`Grant`] and its [`Pattern`]s, and the hook that makes one.
+//!
+//! By default the grant comes from the request's extensions, where the app's own auth middleware put it. No
+//! grant is an anonymous one, which may follow public channels only.
+//!
+//! ```
+//! use tower_revalidate::{Grant, Pattern};
+//!
+//! # fn demo(mut request: http::Request<()>, id: u64) -> Result<(), tower_revalidate::NameError> {
+//! // in the app's own middleware
+//! let grant = Grant::user(id).scope("role:admin").follow("room:*").follow(Pattern::under(("user", id))?);
+//! request.extensions_mut().insert(grant);
+//! # Ok(()) }
+//! ```
+//!
+//! The promise: fail closed. A name that is refused grants nothing, an authorizer that errs or panics opens
+//! nothing.
+
+mod authorize;
+mod grant;
+mod pattern;
+
+pub(crate) use authorize::{Authorizer, Authorizing};
+pub use authorize::{BoxError, Refusal};
+pub use grant::Grant;
+pub use pattern::Pattern;
