@@ -1,0 +1,68 @@
+//! [`Batch`]: what one read gave.
+
+use std::sync::Arc;
+
+use super::Posted;
+use crate::{Channel, Cursor, GapReason, Origin, QueryKey};
+
+/// What a session reads in one go, in the order in which it is written: opening, revalidations, gap, messages,
+/// and the cursor, which acknowledges all of it (PROTOCOL R1).
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) opening: Option<Opening>,
+    /// The union of the keys that are new; at most one event.
+    pub(crate) keys: Vec<QueryKey>,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) keys_spread_ms: u64,
+    pub(crate) gap: Option<GapNotice>,
+    /// The current values of `latest` channels, when a session opens; written without an id.
+    pub(crate) current: Vec<Arc<Posted>>,
+    pub(crate) messages: Vec<Arc<Posted>>,
+    /// What may be acknowledged after all of the above; none while the session lags behind a gap it may not
+    /// tell yet, or while it waits to know where it stands.
+    pub(crate) cursor: Option<Cursor>,
+    /// The cursor is written even if it stands in the stream already.
+    pub(crate) heartbeat: bool,
+    /// A bound cut the read; there is more.
+    pub(crate) more: bool,
+}
+
+/// The first thing in a stream.
+pub(crate) enum Opening {
+    /// It is not known yet whether the session resumes: bytes at once, `hello` later.
+    Waiting,
+    Hello {
+        /// What the client came with or where it starts; none where its cursor was strange.
+        id: Option<Cursor>,
+        resumed: bool,
+        spread_ms: u64,
+    },
+}
+
+/// Something was missed.
+pub(crate) struct GapNotice {
+    pub(crate) reason: GapReason,
+    /// None: everything.
+    pub(crate) channels: Option<Vec<Channel>>,
+    pub(crate) spread_ms: u64,
+}
+
+/// How far one read goes.
+pub(crate) struct Stretch {
+    pub(crate) bytes: usize,
+    pub(crate) events: usize,
+}
+
+impl Batch {
+    pub(crate) fn is_only_messages(&self) -> bool {
+        self.opening.is_none()
+            && self.keys.is_empty()
+            && self.gap.is_none()
+            && self.current.is_empty()
+            && !self.heartbeat
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.is_only_messages()
+    }
+}

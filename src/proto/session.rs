@@ -1,0 +1,444 @@
+//! [`Session`]: a position, and what stands between it and the tip.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use super::topic::Kept;
+use super::{Batch, GapNotice, Millis, Opening, Retention, Stretch, Topic, TopicId, TopicName, spread_ms};
+use crate::channel::Keep;
+use crate::key::collapse;
+use crate::{Channel, Cursor, GapReason, Origin, QueryKey};
+
+/// Where a session wants to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With what comes from now on.
+    Fresh,
+    /// After this cursor.
+    At(Cursor),
+    /// It sent a cursor that is none.
+    Strange,
+}
+
+/// A topic that a session follows.
+pub(crate) struct Follow {
+    pub(crate) name: TopicName,
+    pub(crate) replay: Replay,
+}
+
+/// What a session may read of what was before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replay {
+    /// All that is retained.
+    Retained,
+    /// What came after this.
+    Since(Cursor),
+    /// Nothing.
+    Live,
+}
+
+/// How a session reads.
+pub(crate) struct ReadLimits {
+    pub(crate) stretch: Stretch,
+    /// At most one gap in this time.
+    pub(crate) gap_every: Millis,
+    /// Keys in one event.
+    pub(crate) keys: usize,
+    pub(crate) refetches_per_s: u32,
+    /// How many sessions there are: the audience of what concerns everyone.
+    pub(crate) sessions: usize,
+}
+
+/// A topic in a session's list.
+pub(crate) struct Sub {
+    pub(crate) topic: TopicId,
+    /// Where the session stands in the topic's list.
+    pub(crate) place: u32,
+    /// Nothing up to here is due.
+    from: u64,
+    replay: Replay,
+    /// The current value is due, if it is a `latest` channel: when the session opens, also with a cursor
+    /// that is past it (the client may have switched its channels, or was cut before it came), and after a
+    /// gap that covers everything.
+    wants_current: bool,
+}
+
+enum Stage {
+    /// The cursor is ahead of the tip; over a broker this node may catch up.
+    Waiting {
+        cursor: Cursor,
+        until: Millis,
+        greeted: bool,
+    },
+    /// It is known where the session stands; `hello` is due.
+    Placed {
+        id: Option<u64>,
+        resumed: bool,
+    },
+    Open,
+}
+
+/// One subscriber's place in the order of events. All that it may see up to `position` was written, or a gap
+/// that covers it.
+pub(crate) struct Session {
+    position: u64,
+    /// Revalidations are written up to here. Ahead of `position` while a bound holds messages back, so that
+    /// keys are not sent again with each stretch; a client that returns starts from `position` for both.
+    keys_through: u64,
+    stage: Stage,
+    /// A gap that covers everything is due.
+    owes: Option<GapReason>,
+    /// Channels followed without replay in which something happened while the session was away.
+    missed: Vec<Channel>,
+    last_gap: Option<Millis>,
+    /// Till when it lags, because it may not tell a gap again yet (PROTOCOL R5).
+    pub(crate) lags_until: Option<Millis>,
+    pub(crate) heartbeat_due: bool,
+    pub(crate) subs: Vec<Sub>,
+}
+
+impl Session {
+    pub(crate) fn new() -> Self {
+        Session {
+            position: 0,
+            keys_through: 0,
+            stage: Stage::Open,
+            owes: None,
+            missed: Vec::new(),
+            last_gap: None,
+            lags_until: None,
+            heartbeat_due: false,
+            subs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The cursor that it waits for this node to reach.
+    pub(crate) fn waits_for(&self) -> Option<Cursor> {
+        match self.stage {
+            Stage::Waiting { cursor, .. } => Some(cursor),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waits_for().is_some()
+    }
+
+    /// Follows a topic. The session stands in the topic's list already: it registers first and reads the tip
+    /// afterwards, or it would sleep through what came between (PROTOCOL R2).
+    pub(crate) fn follow(&mut self, topic: TopicId, place: u32, replay: Replay, retention: &Retention) {
+        let kept = retention.get(topic).map(|topic| &topic.kept);
+        let ephemeral = matches!(kept, Some(Kept::Ring(ring)) if ring.keep == Keep::Ephemeral);
+        let from = match replay {
+            Replay::Retained if !ephemeral => 0,
+            Replay::Since(cursor) if cursor.epoch == retention.epoch() && !ephemeral => cursor.offset,
+            _ => retention.tip(),
+        };
+        self.subs.push(Sub { topic, place, from, replay, wants_current: true });
+    }
+
+    /// Takes its place, after it followed its topics. With `wait_until`, a cursor ahead of the tip waits.
+    pub(crate) fn start(
+        &mut self,
+        start: Start,
+        identity_floor: u64,
+        wait_until: Option<Millis>,
+        retention: &Retention,
+    ) {
+        let tip = retention.tip();
+        let strange = match start {
+            Start::Fresh => {
+                self.move_to(tip);
+                self.stage = Stage::Placed { id: Some(tip), resumed: false };
+                return;
+            }
+            Start::At(cursor) if cursor.epoch != retention.epoch() => GapReason::Unknown,
+            Start::At(cursor) if cursor.offset > tip => match wait_until {
+                Some(until) => {
+                    self.stage = Stage::Waiting { cursor, until, greeted: false };
+                    return;
+                }
+                None => GapReason::Ahead,
+            },
+            Start::At(cursor) if cursor.offset < identity_floor => GapReason::Grant,
+            Start::At(cursor) => {
+                self.move_to(cursor.offset);
+                self.stage = Stage::Placed { id: Some(cursor.offset), resumed: true };
+                self.find_missed(retention);
+                return;
+            }
+            Start::Strange => GapReason::Unknown,
+        };
+        self.move_to(tip);
+        self.owes = Some(strange);
+        self.stage = Stage::Placed { id: None, resumed: false };
+    }
+
+    /// The order ended and a new one began: nothing this session knows can be compared with it.
+    pub(crate) fn reset(&mut self, retention: &Retention) {
+        self.subs.iter_mut().for_each(|sub| sub.from = 0);
+        self.move_to(retention.tip());
+        self.missed.clear();
+        match self.stage {
+            Stage::Waiting { .. } => {}
+            Stage::Placed { .. } => {
+                self.stage = Stage::Placed { id: None, resumed: false };
+                self.owes = Some(GapReason::Epoch);
+            }
+            Stage::Open => self.owes = Some(GapReason::Epoch),
+        }
+    }
+
+    fn cursor(&self, retention: &Retention) -> Cursor {
+        Cursor { epoch: retention.epoch(), offset: self.position }
+    }
+
+    fn move_to(&mut self, offset: u64) {
+        self.position = offset;
+        self.keys_through = offset;
+    }
+
+    /// A channel followed without replay cannot give a returning session what it missed, but says that it did.
+    fn find_missed(&mut self, retention: &Retention) {
+        for sub in self.subs.iter().filter(|sub| sub.replay == Replay::Live) {
+            let Some(topic) = retention.get(sub.topic) else { continue };
+            let Kept::Ring(ring) = &topic.kept else { continue };
+            if let TopicName::Channel(channel) = &topic.name
+                && ring.is_promised()
+                && topic.last.max(retention.floor(topic)) > self.position
+            {
+                self.missed.push(channel.clone());
+            }
+        }
+    }
+
+    /// Reads what is new, and moves.
+    pub(crate) fn read(
+        &mut self,
+        retention: &Retention,
+        identity_floor: u64,
+        limits: &ReadLimits,
+        now: Millis,
+    ) -> Batch {
+        let mut batch = Batch { heartbeat: std::mem::take(&mut self.heartbeat_due), ..Batch::default() };
+        if !self.know_place(retention, identity_floor, now, &mut batch) {
+            return batch;
+        }
+        // Only the tip as it was *before* reading may be acknowledged, and only once the reading up to it is
+        // written whole (R1). Everything below reads up to this one.
+        let tip = retention.tip();
+        self.open(&mut batch, retention, limits);
+        let holes = self.find_holes(retention);
+        let may_tell = self.last_gap.is_none_or(|last| now >= last.saturating_add(limits.gap_every));
+        let owes_any = self.owes.is_some() || !holes.is_empty() || !self.missed.is_empty();
+        self.lags_until = match self.last_gap {
+            Some(last) if owes_any && !may_tell => Some(last.saturating_add(limits.gap_every)),
+            _ => None,
+        };
+        if let Some(reason) = self.owes {
+            if self.lags_until.is_none() {
+                self.tell_whole_gap(reason, retention, limits, now, &mut batch);
+            }
+            return batch;
+        }
+        // Revalidations are read also while the session lags: they need no id.
+        self.read_keys(retention, limits, &mut batch);
+        self.keys_through = tip;
+        if self.lags_until.is_some() {
+            return batch;
+        }
+        if owes_any {
+            self.tell_gap(&holes, retention, limits, now, &mut batch);
+        }
+        self.read_current(retention, &mut batch);
+        self.read_messages(retention, &limits.stretch, &mut batch);
+        self.position = match batch.messages.last() {
+            Some(last) if batch.more => last.offset,
+            _ => tip,
+        };
+        batch.cursor = Some(self.cursor(retention));
+        batch
+    }
+
+    /// Finds out where the session stands, if it does not know. False while it waits.
+    fn know_place(
+        &mut self,
+        retention: &Retention,
+        identity_floor: u64,
+        now: Millis,
+        batch: &mut Batch,
+    ) -> bool {
+        let Stage::Waiting { cursor, until, greeted } = &mut self.stage else { return true };
+        let caught_up = cursor.epoch != retention.epoch() || cursor.offset <= retention.tip();
+        if !caught_up && now < *until {
+            if !std::mem::replace(greeted, true) {
+                batch.opening = Some(Opening::Waiting);
+            }
+            return false;
+        }
+        let cursor = *cursor;
+        self.start(Start::At(cursor), identity_floor, None, retention);
+        true
+    }
+
+    fn open(&mut self, batch: &mut Batch, retention: &Retention, limits: &ReadLimits) {
+        let Stage::Placed { id, resumed } = self.stage else { return };
+        // A fresh session is a person who waits for a page; one that could not resume is one of many.
+        let spread_ms = if id.is_some() { 0 } else { spread_ms(limits.sessions, limits.refetches_per_s) };
+        let id = id.map(|offset| Cursor { epoch: retention.epoch(), offset });
+        batch.opening = Some(Opening::Hello { id, resumed, spread_ms });
+        self.stage = Stage::Open;
+    }
+
+    /// The topics that forgot something which this session has not read. A hole in revalidations concerns
+    /// everything, so that one is owed at once.
+    fn find_holes(&mut self, retention: &Retention) -> Vec<usize> {
+        let mut holes = Vec::new();
+        for (index, sub) in self.subs.iter().enumerate() {
+            let Some(topic) = retention.get(sub.topic) else { continue };
+            let floor = retention.floor(topic);
+            match &topic.kept {
+                Kept::Keys(_) if floor > self.keys_through.max(sub.from) => {
+                    self.owes.get_or_insert(GapReason::Evicted);
+                }
+                Kept::Ring(ring) if ring.is_promised() && floor > self.position.max(sub.from) => {
+                    holes.push(index);
+                }
+                _ => {}
+            }
+        }
+        holes
+    }
+
+    fn tell_whole_gap(
+        &mut self,
+        reason: GapReason,
+        retention: &Retention,
+        limits: &ReadLimits,
+        now: Millis,
+        batch: &mut Batch,
+    ) {
+        let spread_ms = spread_ms(limits.sessions, limits.refetches_per_s);
+        batch.gap = Some(GapNotice { reason, channels: None, spread_ms });
+        self.owes = None;
+        self.missed.clear();
+        self.last_gap = Some(now);
+        self.move_to(retention.tip());
+        self.subs.iter_mut().for_each(|sub| sub.wants_current = true);
+        self.read_current(retention, batch);
+        batch.cursor = Some(self.cursor(retention));
+    }
+
+    fn tell_gap(
+        &mut self,
+        holes: &[usize],
+        retention: &Retention,
+        limits: &ReadLimits,
+        now: Millis,
+        batch: &mut Batch,
+    ) {
+        let mut channels = std::mem::take(&mut self.missed);
+        let mut audience = 0;
+        for &hole in holes {
+            let sub = &mut self.subs[hole];
+            let Some(topic) = retention.get(sub.topic) else { continue };
+            // The gap covers it up to here; a bound on this write must not make it a hole again.
+            sub.from = sub.from.max(retention.floor(topic));
+            audience = audience.max(topic.subscribers.len());
+            if let TopicName::Channel(channel) = &topic.name {
+                channels.push(channel.clone());
+            }
+        }
+        let spread_ms = spread_ms(audience, limits.refetches_per_s);
+        batch.gap = Some(GapNotice { reason: GapReason::Evicted, channels: Some(channels), spread_ms });
+        self.last_gap = Some(now);
+    }
+
+    /// The union of the keys that are new, over all topics of the session: one event, whatever the number of
+    /// scopes that heard.
+    fn read_keys(&self, retention: &Retention, limits: &ReadLimits, batch: &mut Batch) {
+        let mut union: BTreeMap<&QueryKey, Option<Origin>> = BTreeMap::new();
+        let mut audience = 0;
+        for topic in self.topics(retention, self.keys_through) {
+            let Kept::Keys(log) = &topic.kept else { continue };
+            audience += topic.subscribers.len();
+            for (key, origin) in log.since(self.keys_through) {
+                let known = union.entry(key).or_insert(origin);
+                if *known != origin {
+                    *known = None;
+                }
+            }
+        }
+        let mut origins = union.values().copied();
+        batch.origin = origins.next().flatten();
+        if origins.any(|origin| origin != batch.origin) {
+            batch.origin = None;
+        }
+        let covered = |key: &QueryKey| {
+            let mut prefixes = std::iter::successors(key.parent(), QueryKey::parent);
+            prefixes.any(|prefix| union.contains_key(&prefix))
+        };
+        batch.keys = union.keys().filter(|key| !covered(key)).map(|key| (*key).clone()).collect();
+        if batch.keys.len() > limits.keys {
+            collapse(&mut batch.keys, limits.keys);
+            batch.origin = None;
+        }
+        batch.keys_spread_ms = spread_ms(audience, limits.refetches_per_s);
+    }
+
+    fn read_current(&mut self, retention: &Retention, batch: &mut Batch) {
+        let position = self.position;
+        for sub in &mut self.subs {
+            if !std::mem::take(&mut sub.wants_current) {
+                continue;
+            }
+            let Some(Kept::Ring(ring)) = retention.get(sub.topic).map(|topic| &topic.kept) else { continue };
+            let due = |offset| sub.replay != Replay::Live && offset <= position && offset > sub.from;
+            if let Some(newest) = ring.newest().filter(|newest| due(newest.offset))
+                && ring.keep == Keep::Latest
+            {
+                batch.current.push(newest.clone());
+            }
+        }
+    }
+
+    /// Messages of all channels in order of offset, up to the bound.
+    fn read_messages(&self, retention: &Retention, stretch: &Stretch, batch: &mut Batch) {
+        let mut heads = BinaryHeap::new();
+        for sub in &self.subs {
+            let Some(topic) = retention.get(sub.topic).filter(|topic| topic.last > self.position) else {
+                continue;
+            };
+            let Kept::Ring(ring) = &topic.kept else { continue };
+            let index = ring.after(self.position.max(sub.from));
+            if let Some(head) = ring.get(index) {
+                heads.push(Reverse((head.offset, sub.topic, index)));
+            }
+        }
+        let mut bytes = 0;
+        while let Some(Reverse((_, id, index))) = heads.pop() {
+            let Some(Kept::Ring(ring)) = retention.get(id).map(|topic| &topic.kept) else { continue };
+            let Some(posted) = ring.get(index) else { continue };
+            bytes += posted.frame.len();
+            let over = bytes > stretch.bytes || batch.messages.len() == stretch.events;
+            if over && !batch.messages.is_empty() {
+                batch.more = true;
+                return;
+            }
+            batch.messages.push(posted.clone());
+            if let Some(next) = ring.get(index + 1) {
+                heads.push(Reverse((next.offset, id, index + 1)));
+            }
+        }
+    }
+
+    /// The topics of this session that something touched after `position`.
+    fn topics<'a>(&'a self, retention: &'a Retention, position: u64) -> impl Iterator<Item = &'a Topic> {
+        let topics = self.subs.iter().filter_map(|sub| retention.get(sub.topic));
+        topics.filter(move |topic| topic.last > position)
+    }
+}
