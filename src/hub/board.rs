@@ -1,0 +1,528 @@
+//! [`Board`]: retention and sessions under one lock, and who must be woken.
+//!
+//! No tokio, no clock, no I/O: what runs concurrently is here, and here loom explores it. An event is appended
+//! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
+//! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::runtime::Handle;
+
+use super::signal::{ByeReason, Signal};
+use crate::log::Record;
+use crate::proto::{
+    Appended, Batch, Follow, Millis, ReadLimits, Retention, Session, Start, Stretch, TopicId, TopicName,
+    spread_ms,
+};
+use crate::sync::Mutex;
+use crate::{Channel, Cursor, Policy};
+
+/// The bounds that the board keeps.
+#[derive(Debug, Clone)]
+pub(crate) struct BoardOptions {
+    pub(crate) sessions: usize,
+    pub(crate) subscriptions: usize,
+    pub(crate) write_bytes: usize,
+    pub(crate) write_events: usize,
+    pub(crate) gap_every: Millis,
+    pub(crate) keys: usize,
+    pub(crate) refetches_per_s: u32,
+    pub(crate) heartbeat: Millis,
+    pub(crate) stall_after: Millis,
+    /// How long a cursor ahead of the tip waits for this node to catch up; none: it does not.
+    pub(crate) wait: Option<Millis>,
+}
+
+/// Who a session is, for hooks and statistics.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// The name that `hello` gave it.
+    pub id: String,
+    /// The user; none for an anonymous one.
+    pub identity: Option<Arc<str>>,
+    /// What it follows.
+    pub channels: Vec<Channel>,
+}
+
+/// A session that wants to open.
+pub(crate) struct Opening {
+    pub(crate) identity: Option<Arc<str>>,
+    pub(crate) follows: Vec<Follow>,
+    pub(crate) start: Start,
+    /// The grant was made after this offset.
+    pub(crate) granted_at: u64,
+    pub(crate) expires_in: Option<Millis>,
+    pub(crate) runtime: Option<Handle>,
+    /// Whether it hears heartbeats; an in-process one does not.
+    pub(crate) heartbeats: bool,
+}
+
+/// Where a session lives on the board.
+pub(crate) struct Seat {
+    pub(crate) index: usize,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) info: Arc<SessionInfo>,
+}
+
+/// Why a session did not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    Busy,
+    Shutdown,
+    /// The grant changed while it was being made.
+    Grant,
+}
+
+struct Entry {
+    session: Session,
+    signal: Arc<Signal>,
+    info: Arc<SessionInfo>,
+    runtime: Option<Handle>,
+    heartbeats: bool,
+    next_beat: Millis,
+    expires: Option<Millis>,
+    /// Since when it is known to be woken and not polled.
+    dirty_since: Option<Millis>,
+}
+
+struct Core {
+    retention: Retention,
+    sessions: Slab<Entry>,
+    subscriptions: usize,
+    /// Topics that wait for a sweep, each with the offset that queued it.
+    queue: VecDeque<(TopicId, u64)>,
+    sweep: Option<Sweep>,
+    /// Sessions that wait for the tip to reach their cursor.
+    waiting: Vec<usize>,
+    shut: bool,
+    rng: fastrand::Rng,
+}
+
+/// A topic whose sessions are being marked, from the end of its list down: whoever moves when another leaves
+/// moves down to a place that comes yet or was marked already, and whoever joins read after it joined.
+#[derive(Clone, Copy)]
+struct Sweep {
+    topic: TopicId,
+    offset: u64,
+    left: usize,
+}
+
+/// Sessions to wake, and those that ended without their own doing.
+#[derive(Default)]
+pub(crate) struct Marked {
+    pub(crate) signals: Vec<Arc<Signal>>,
+    pub(crate) ended: Vec<Arc<SessionInfo>>,
+    /// Topics wait for a sweep.
+    pub(crate) queued: bool,
+}
+
+/// Figures of a hub at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Open sessions, in-process ones included.
+    pub sessions: usize,
+    /// Places of sessions in lists of topics; each session has one for everyone, one for its user, one a scope
+    /// and one a channel.
+    pub subscriptions: usize,
+    /// Topics with subscribers or with something retained.
+    pub topics: usize,
+    /// Bytes retained, as the bounds count them.
+    pub retained_bytes: usize,
+    /// Topics that wait for dispatch.
+    pub queued_topics: usize,
+}
+
+pub(crate) struct Board {
+    core: Mutex<Core>,
+    options: BoardOptions,
+}
+
+impl Board {
+    pub(crate) fn new(retention: Retention, options: BoardOptions, seed: u64) -> Self {
+        let core = Core {
+            retention,
+            sessions: Slab::new(),
+            subscriptions: 0,
+            queue: VecDeque::new(),
+            sweep: None,
+            waiting: Vec::new(),
+            shut: false,
+            rng: fastrand::Rng::with_seed(seed),
+        };
+        Board { core: Mutex::new(core), options }
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        let core = self.core.lock();
+        Cursor { epoch: core.retention.epoch(), offset: core.retention.tip() }
+    }
+
+    pub(crate) fn policy(&self, channel: &Channel) -> Policy {
+        self.core.lock().retention.policy(channel)
+    }
+
+    pub(crate) fn options(&self) -> &BoardOptions {
+        &self.options
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let core = self.core.lock();
+        Stats {
+            sessions: core.sessions.len(),
+            subscriptions: core.subscriptions,
+            topics: core.retention.topics().count(),
+            retained_bytes: core.retention.bytes(),
+            queued_topics: core.queue.len(),
+        }
+    }
+
+    /// A random number for a client to wait by, below `bound`.
+    pub(crate) fn draw(&self, bound: u64) -> u64 {
+        self.core.lock().rng.u64(0..bound.max(1))
+    }
+
+    /// Opens a session: it enters its topics' lists first and loads the tip afterwards (PROTOCOL R2).
+    pub(crate) fn open(&self, opening: Opening, now: Millis) -> Result<Seat, Closed> {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        if core.shut {
+            return Err(Closed::Shutdown);
+        }
+        let wanted = opening.follows.len() + usize::from(opening.identity.is_some());
+        if core.sessions.len() >= self.options.sessions
+            || core.subscriptions + wanted > self.options.subscriptions
+        {
+            return Err(Closed::Busy);
+        }
+        let identity_floor = core.identity_floor(opening.identity.as_deref());
+        if opening.identity.is_some() && identity_floor > opening.granted_at {
+            return Err(Closed::Grant);
+        }
+        let mut session = Session::new();
+        let index = core.sessions.vacant_key();
+        let identity = opening.identity.clone().map(|identity| Follow {
+            name: TopicName::Identity(identity),
+            replay: crate::proto::Replay::Live,
+        });
+        for follow in opening.follows.iter().chain(&identity) {
+            core.subscribe(&mut session, index, follow);
+        }
+        session.start(
+            opening.start,
+            identity_floor,
+            self.options.wait.map(|wait| now.saturating_add(wait)),
+            &core.retention,
+        );
+        if session.is_waiting() {
+            core.waiting.push(index);
+        }
+        let channels = opening.follows.into_iter().filter_map(|follow| match follow.name {
+            TopicName::Channel(channel) => Some(channel),
+            _ => None,
+        });
+        let info = Arc::new(SessionInfo {
+            id: format!("{:016x}", core.rng.u64(..)),
+            identity: opening.identity,
+            channels: channels.collect(),
+        });
+        let signal = Arc::new(Signal::new());
+        let jitter = core.rng.u64(0..(self.options.heartbeat / 5).max(1));
+        core.sessions.insert(Entry {
+            session,
+            signal: signal.clone(),
+            info: info.clone(),
+            runtime: opening.runtime,
+            heartbeats: opening.heartbeats,
+            next_beat: now.saturating_add(self.options.heartbeat - jitter),
+            expires: opening.expires_in.map(|time| now.saturating_add(time)),
+            dirty_since: None,
+        });
+        Ok(Seat { index, signal, info })
+    }
+
+    /// Follows one more topic with an open session.
+    pub(crate) fn follow(&self, seat: &Seat, follow: &Follow) -> Result<(), Closed> {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        if core.subscriptions >= self.options.subscriptions {
+            return Err(Closed::Busy);
+        }
+        let Some(entry) = core.sessions.get_mut(seat.index) else { return Err(Closed::Shutdown) };
+        if !Arc::ptr_eq(&entry.signal, &seat.signal) {
+            return Err(Closed::Shutdown);
+        }
+        let mut session = std::mem::replace(&mut entry.session, Session::new());
+        core.subscribe(&mut session, seat.index, follow);
+        core.sessions[seat.index].session = session;
+        Ok(())
+    }
+
+    /// Closes a session. Who it was, unless it had ended already.
+    pub(crate) fn close(&self, seat: &Seat) -> Option<Arc<SessionInfo>> {
+        let mut core = self.core.lock();
+        core.seated(seat)?;
+        Some(core.remove(seat.index).info)
+    }
+
+    /// Reads what is new for a session; none when it ended.
+    pub(crate) fn read(&self, seat: &Seat, now: Millis) -> Option<Batch> {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        let identity_floor = core.identity_floor(seat.info.identity.as_deref());
+        let limits = ReadLimits {
+            stretch: Stretch { bytes: self.options.write_bytes, events: self.options.write_events },
+            gap_every: self.options.gap_every,
+            keys: self.options.keys,
+            refetches_per_s: self.options.refetches_per_s,
+            sessions: core.sessions.len(),
+        };
+        let beat = self.options.heartbeat - core.rng.u64(0..(self.options.heartbeat / 5).max(1));
+        let entry =
+            core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))?;
+        entry.dirty_since = None;
+        let batch = entry.session.read(&core.retention, identity_floor, &limits, now);
+        if !batch.is_empty() {
+            entry.next_beat = now.saturating_add(beat);
+        }
+        Some(batch)
+    }
+
+    /// Puts an event in retention and queues its topics for dispatch.
+    pub(crate) fn append(&self, offset: u64, record: &Record, now: Millis) -> Marked {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        let Appended { topics, ended } = core.retention.append(offset, record, now);
+        let mut marked = Marked::default();
+        for index in ended {
+            core.end(index as usize, ByeReason::Grant, 0, &mut marked);
+        }
+        for topic in topics {
+            core.enqueue(topic, offset);
+        }
+        core.release_waiting(&mut marked);
+        marked.queued = !core.queue.is_empty();
+        marked
+    }
+
+    /// Everything up to `offset` is unknown.
+    pub(crate) fn trim(&self, offset: u64) -> Marked {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        let topic = core.retention.trim(offset);
+        core.enqueue(topic, offset);
+        let mut marked = Marked { queued: !core.queue.is_empty(), ..Marked::default() };
+        core.release_waiting(&mut marked);
+        marked
+    }
+
+    /// A new order begins.
+    pub(crate) fn reset(&self, tip: Cursor) -> Marked {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        core.retention.reset(tip.epoch, tip.offset);
+        core.queue.clear();
+        core.sweep = None;
+        let mut marked = Marked::default();
+        for (_, entry) in &mut core.sessions {
+            entry.session.reset(&core.retention);
+            entry.signal.mark();
+            marked.signals.push(entry.signal.clone());
+        }
+        core.retention.unqueue_all();
+        marked
+    }
+
+    /// Marks up to `max` sessions of the topics that wait, and adds them to `signals`. Returns up to where
+    /// dispatch is done, and whether there is more.
+    pub(crate) fn sweep(&self, max: usize, signals: &mut Vec<Arc<Signal>>) -> (u64, bool) {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        // Sessions that need no mark cost little, and not nothing.
+        let mut visits = max * 8;
+        while signals.len() < max && visits > 0 {
+            let Some(mut sweep) = core.next_sweep() else { break };
+            let topic = core.retention.get(sweep.topic);
+            let (subscribers, last) =
+                topic.map_or((&[][..], 0), |topic| (&topic.subscribers[..], topic.last));
+            sweep.left = sweep.left.min(subscribers.len());
+            while sweep.left > 0 && signals.len() < max && visits > 0 {
+                sweep.left -= 1;
+                visits -= 1;
+                let Some(entry) = core.sessions.get(subscribers[sweep.left].session as usize) else {
+                    continue;
+                };
+                // Past it already: it read while it was awake for another.
+                if entry.session.position() < last && entry.signal.mark() {
+                    signals.push(entry.signal.clone());
+                }
+            }
+            core.sweep = Some(sweep).filter(|sweep| sweep.left > 0);
+        }
+        (core.dispatched(), core.sweep.is_some() || !core.queue.is_empty())
+    }
+
+    /// Up to where dispatch is done.
+    pub(crate) fn dispatched(&self) -> u64 {
+        self.core.lock().dispatched()
+    }
+
+    /// Looks after every session whose index is `phase` modulo `phases`, from `from` on, at most `max` of
+    /// them: heartbeats, expiry, streams that nobody polls. Returns where to go on.
+    pub(crate) fn visit(
+        &self,
+        (phase, phases): (usize, usize),
+        from: usize,
+        max: usize,
+        now: Millis,
+        marked: &mut Marked,
+    ) -> Option<usize> {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        if from == 0 {
+            core.retention.expire(now);
+        }
+        let first = from.max(phase);
+        for (count, index) in (first..core.sessions.capacity()).step_by(phases).enumerate() {
+            if count == max {
+                return Some(index);
+            }
+            let Some(entry) = core.sessions.get_mut(index) else { continue };
+            let dirty = entry.signal.is_dirty();
+            entry.dirty_since = dirty.then(|| entry.dirty_since.unwrap_or(now));
+            let stalled = entry.dirty_since.is_some_and(|since| now >= since + self.options.stall_after);
+            if entry.expires.is_some_and(|expires| now >= expires) {
+                core.end(index, ByeReason::Expired, 0, marked);
+            } else if stalled && entry.heartbeats {
+                core.end(index, ByeReason::Stalled, 0, marked);
+            } else {
+                let beats = entry.heartbeats && now >= entry.next_beat;
+                entry.session.heartbeat_due |= beats;
+                let lags_no_more = entry.session.lags_until.is_some_and(|until| now >= until);
+                if (beats || lags_no_more || entry.session.is_waiting()) && entry.signal.mark() {
+                    marked.signals.push(entry.signal.clone());
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends every session, each with a `retry` of its own, and opens no more.
+    pub(crate) fn shut(&self) -> Marked {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        core.shut = true;
+        let spread = spread_ms(core.sessions.len(), self.options.refetches_per_s);
+        let mut marked = Marked::default();
+        let indexes: Vec<_> = core.sessions.iter().map(|(index, _)| index).collect();
+        for index in indexes {
+            let retry = 1000 + core.rng.u64(0..=spread);
+            core.end(index, ByeReason::Shutdown, retry as u32, &mut marked);
+        }
+        marked
+    }
+
+    /// Runtimes that sessions run on, a few of them.
+    pub(crate) fn runtimes(&self) -> Vec<Handle> {
+        let core = self.core.lock();
+        core.sessions.iter().filter_map(|(_, entry)| entry.runtime.clone()).take(16).collect()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        let core = self.core.lock();
+        core.sessions.is_empty() && core.queue.is_empty()
+    }
+}
+
+impl Core {
+    fn identity_floor(&self, identity: Option<&str>) -> u64 {
+        identity.map_or(0, |identity| self.retention.identity_floor(identity))
+    }
+
+    fn seated(&self, seat: &Seat) -> Option<&Entry> {
+        self.sessions.get(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))
+    }
+
+    fn subscribe(&mut self, session: &mut Session, index: usize, follow: &Follow) {
+        let slot = session.subs.len() as u32;
+        let (topic, place) = self.retention.subscribe(&follow.name, index as u32, slot);
+        session.follow(topic, place, follow.replay, &self.retention);
+        self.subscriptions += 1;
+    }
+
+    fn remove(&mut self, index: usize) -> Entry {
+        let entry = self.sessions.remove(index);
+        self.subscriptions -= entry.session.subs.len();
+        for sub in &entry.session.subs {
+            let moved = self.retention.unsubscribe(sub.topic, sub.place);
+            if let Some(moved) = moved
+                && let Some(other) = self.sessions.get_mut(moved.session as usize)
+                && let Some(theirs) = other.session.subs.get_mut(moved.slot as usize)
+            {
+                theirs.place = sub.place;
+            }
+        }
+        if entry.session.is_waiting() {
+            self.waiting.retain(|waiting| *waiting != index);
+        }
+        entry
+    }
+
+    fn end(&mut self, index: usize, reason: ByeReason, retry_ms: u32, marked: &mut Marked) {
+        if self.sessions.contains(index) {
+            let entry = self.remove(index);
+            entry.signal.end(reason, retry_ms);
+            marked.signals.push(entry.signal);
+            marked.ended.push(entry.info);
+        }
+    }
+
+    /// A topic stands in the queue once, however many events it has.
+    fn enqueue(&mut self, id: TopicId, offset: u64) {
+        if let Some(topic) = self.retention.get_mut(id)
+            && !topic.queued
+            && !topic.subscribers.is_empty()
+        {
+            topic.queued = true;
+            self.queue.push_back((id, offset));
+        }
+    }
+
+    /// The sweep under way, or the next one.
+    fn next_sweep(&mut self) -> Option<Sweep> {
+        while self.sweep.is_none() {
+            let (topic, offset) = self.queue.pop_front()?;
+            // The flag falls before the first session is marked: an event that comes meanwhile queues the
+            // topic again. An index that was reused for another topic is not queued.
+            if let Some(queued) = self.retention.get_mut(topic).filter(|topic| topic.queued) {
+                queued.queued = false;
+                self.sweep = Some(Sweep { topic, offset, left: queued.subscribers.len() });
+            }
+        }
+        self.sweep
+    }
+
+    /// Every session of every event up to here was marked.
+    fn dispatched(&self) -> u64 {
+        let oldest = self.sweep.as_ref().map(|sweep| sweep.offset);
+        match oldest.or_else(|| self.queue.front().map(|(_, offset)| *offset)) {
+            Some(offset) => offset.saturating_sub(1),
+            None => self.retention.tip(),
+        }
+    }
+
+    fn release_waiting(&mut self, marked: &mut Marked) {
+        let (sessions, retention) = (&self.sessions, &self.retention);
+        self.waiting.retain(|index| {
+            let Some(entry) = sessions.get(*index) else { return false };
+            let released = entry.session.waits_for().is_none_or(|cursor| cursor.offset <= retention.tip());
+            if released && entry.signal.mark() {
+                marked.signals.push(entry.signal.clone());
+            }
+            !released
+        });
+    }
+}

@@ -1,0 +1,140 @@
+//! The hub's one task: dispatch and ticker.
+//!
+//! It starts with the first session, on that session's runtime, and ends with the last. When its runtime goes
+//! down before the last session, the guard that drops with it starts it again on the runtime of another; where
+//! there is none, the next session or publish does. Without any runtime, publishing dispatches inline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::board::Marked;
+
+/// Sessions woken between two yields: more starves the rest of the runtime, measured as the tail of latency.
+const WAKES: usize = 32;
+/// Sessions looked after between two yields.
+const VISITS: usize = 256;
+/// A session is looked after in one tick of so many.
+const PHASES: usize = 4;
+
+#[derive(Default)]
+pub(crate) struct Task {
+    running: Mutex<bool>,
+    notify: Notify,
+}
+
+/// Held by the task; drops with it.
+struct Running {
+    shared: Arc<Shared>,
+    /// A task that was never polled was spawned on a runtime that is down.
+    started: bool,
+    ended: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        *self.shared.task.running.lock() = false;
+        if self.started && !std::thread::panicking() {
+            self.shared.start();
+        }
+    }
+}
+
+impl Running {
+    /// Ends the task if nobody needs it. The flag falls under its lock, and whoever opens a session looks at
+    /// the flag afterwards, so that no session is left without a task.
+    fn end_if_idle(&mut self) -> bool {
+        let mut running = self.shared.task.running.lock();
+        if self.shared.board.is_idle() && self.shared.outbox.lock().is_empty() {
+            *running = false;
+            self.ended = true;
+        }
+        self.ended
+    }
+}
+
+impl Shared {
+    /// There is something to do: tells the task, or starts it.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        if *self.task.running.lock() {
+            self.task.notify.notify_one();
+        } else {
+            self.start();
+        }
+    }
+
+    /// Starts the task on the first runtime that takes it. Without one, dispatches here.
+    fn start(self: &Arc<Self>) {
+        let candidates = Handle::try_current().into_iter().chain(self.board.runtimes());
+        for runtime in candidates {
+            {
+                let mut running = self.task.running.lock();
+                if *running {
+                    self.task.notify.notify_one();
+                    return;
+                }
+                *running = true;
+            }
+            let guard = Running { shared: self.clone(), started: false, ended: false };
+            // A runtime that is down drops the task at once, and the guard takes the flag back.
+            runtime.spawn(run(guard));
+            if *self.task.running.lock() {
+                return;
+            }
+        }
+        let mut signals = Vec::new();
+        while self.sweep(&mut signals) {}
+        self.flush(self.clock.now());
+    }
+
+    /// Marks and wakes a few sessions; true if there are more.
+    fn sweep(&self, signals: &mut Vec<Arc<super::Signal>>) -> bool {
+        let (done, more) = self.board.sweep(WAKES, signals);
+        self.tell_dispatched(done);
+        signals.drain(..).for_each(|signal| signal.wake());
+        more
+    }
+}
+
+async fn run(mut guard: Running) {
+    guard.started = true;
+    let shared = guard.shared.clone();
+    let tick = shared.tick();
+    let mut next_tick = shared.clock.now() + tick;
+    let mut phase = 0;
+    let mut signals = Vec::with_capacity(WAKES);
+    loop {
+        let more = shared.sweep(&mut signals);
+        let now = shared.clock.now();
+        shared.flush(now);
+        if now >= next_tick {
+            let mut from = Some(0);
+            while let Some(at) = from {
+                let mut marked = Marked::default();
+                from = shared.board.visit((phase, PHASES), at, VISITS, now, &mut marked);
+                shared.settle(marked);
+                tokio::task::yield_now().await;
+            }
+            phase = (phase + 1) % PHASES;
+            next_tick = now + tick;
+        }
+        if more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if guard.end_if_idle() {
+            return;
+        }
+        let due = shared.outbox.lock().next_due().unwrap_or(u64::MAX).min(next_tick);
+        let sleep = Duration::from_millis(due.saturating_sub(shared.clock.now()));
+        // Whether it was notified or the time has come, the loop looks at everything.
+        let _ = tokio::time::timeout(sleep, shared.task.notify.notified()).await;
+    }
+}

@@ -1,0 +1,230 @@
+//! [`Outbox`]: revalidations that wait before they are appended.
+//!
+//! Plain data: time comes in. Most entries never wait; they pass through. One waits while the interval of its
+//! audience runs, because it was delayed on purpose, or because the log refused it for the moment. Waiting
+//! entries of one audience are one; an entry that was handed on is never joined again (PROTOCOL R6).
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::sync::oneshot;
+
+use crate::key::collapse;
+use crate::proto::Millis;
+use crate::revalidate::Audience;
+use crate::{Cursor, Origin, PublishError, QueryKey};
+
+pub(crate) type Told = oneshot::Sender<Result<Cursor, PublishError>>;
+
+/// One revalidation on its way to the log.
+pub(crate) struct Outgoing {
+    pub(crate) audience: Audience,
+    pub(crate) keys: Vec<QueryKey>,
+    pub(crate) origin: Option<Origin>,
+    /// Who wants to know.
+    pub(crate) told: Vec<Told>,
+    /// How often the log failed it.
+    pub(crate) attempts: u32,
+}
+
+struct Pending {
+    outgoing: Outgoing,
+    due: Millis,
+}
+
+pub(crate) struct Outbox {
+    min_interval: Millis,
+    max_audiences: usize,
+    max_keys: usize,
+    pending: HashMap<Audience, Pending>,
+    /// Delayed on purpose, by when they are due.
+    delayed: BTreeMap<(Millis, u64), Outgoing>,
+    delayed_so_far: u64,
+    /// When each audience was last handed on.
+    handed: HashMap<Audience, Millis>,
+}
+
+impl Outbox {
+    pub(crate) fn new(min_interval: Millis, max_audiences: usize, max_keys: usize) -> Self {
+        Outbox {
+            min_interval,
+            max_audiences,
+            max_keys,
+            pending: HashMap::new(),
+            delayed: BTreeMap::new(),
+            delayed_so_far: 0,
+            handed: HashMap::new(),
+        }
+    }
+
+    /// Takes an entry. What comes back is handed on at once: the first of an interval, not the last.
+    ///
+    /// # Errors
+    /// The entry, when too many wait.
+    pub(crate) fn offer(&mut self, outgoing: Outgoing, now: Millis) -> Result<Option<Outgoing>, Outgoing> {
+        if let Some(pending) = self.pending.get_mut(&outgoing.audience) {
+            pending.outgoing.join(outgoing, self.max_keys);
+            return Ok(None);
+        }
+        if self.min_interval == 0 {
+            return Ok(Some(outgoing));
+        }
+        self.handed.retain(|_, handed| handed.saturating_add(self.min_interval) > now);
+        match self.handed.get(&outgoing.audience) {
+            Some(handed) => self.wait(outgoing, handed.saturating_add(self.min_interval)).map(|()| None),
+            None if self.handed.len() >= self.max_audiences => Ok(Some(outgoing)),
+            None => {
+                self.handed.insert(outgoing.audience.clone(), now);
+                Ok(Some(outgoing))
+            }
+        }
+    }
+
+    /// Takes an entry that is not to be handed on before `due`.
+    ///
+    /// # Errors
+    /// The entry, when too many wait.
+    pub(crate) fn delay(&mut self, outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
+        if self.delayed.len() >= self.max_audiences {
+            return Err(outgoing);
+        }
+        self.delayed_so_far += 1;
+        self.delayed.insert((due, self.delayed_so_far), outgoing);
+        Ok(())
+    }
+
+    /// Takes back an entry that the log failed. It waits twice as long each time, up to 5 s.
+    ///
+    /// # Errors
+    /// The entry, when too many wait.
+    pub(crate) fn retry(&mut self, mut outgoing: Outgoing, now: Millis) -> Result<(), Outgoing> {
+        outgoing.attempts = outgoing.attempts.saturating_add(1);
+        let wait = 50_u64.saturating_mul(1 << outgoing.attempts.min(10)).min(5000);
+        match self.pending.get_mut(&outgoing.audience) {
+            Some(pending) => {
+                pending.outgoing.join(outgoing, self.max_keys);
+                Ok(())
+            }
+            None => self.wait(outgoing, now.saturating_add(wait)),
+        }
+    }
+
+    /// What is due.
+    pub(crate) fn take_due(&mut self, now: Millis) -> Vec<Outgoing> {
+        let mut due = Vec::new();
+        while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
+            let delayed = entry.remove();
+            match self.offer(delayed, now) {
+                Ok(outgoing) => due.extend(outgoing),
+                Err(outgoing) => due.push(outgoing),
+            }
+        }
+        let ripe: Vec<_> = self.pending.iter().filter(|(_, pending)| pending.due <= now).collect();
+        let mut ripe: Vec<_> =
+            ripe.into_iter().map(|(audience, pending)| (pending.due, audience.clone())).collect();
+        ripe.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (_, audience) in ripe {
+            if let Some(pending) = self.pending.remove(&audience) {
+                if self.min_interval > 0 {
+                    self.handed.insert(audience, now);
+                }
+                due.push(pending.outgoing);
+            }
+        }
+        due
+    }
+
+    /// When something is due next.
+    pub(crate) fn next_due(&self) -> Option<Millis> {
+        let delayed = self.delayed.keys().next().map(|(due, _)| *due);
+        self.pending.values().map(|pending| pending.due).chain(delayed).min()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.delayed.is_empty()
+    }
+
+    fn wait(&mut self, outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
+        if self.pending.len() >= self.max_audiences {
+            return Err(outgoing);
+        }
+        self.pending.insert(outgoing.audience.clone(), Pending { outgoing, due });
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn new(audience: Audience, keys: Vec<QueryKey>, origin: Option<Origin>) -> Self {
+        Outgoing { audience, keys, origin, told: Vec::new(), attempts: 0 }
+    }
+
+    /// Tells everybody who wants to know what became of it.
+    pub(crate) fn tell(self, result: &Result<Cursor, PublishError>) {
+        for told in self.told {
+            // Whoever dropped its receipt did not want to know.
+            let _ = told.send(result.clone());
+        }
+    }
+
+    /// The union of both; an origin only if it is that of both.
+    fn join(&mut self, other: Outgoing, max_keys: usize) {
+        self.keys.extend(other.keys);
+        let origin = self.origin.filter(|_| self.origin == other.origin);
+        let before = self.keys.len();
+        collapse(&mut self.keys, max_keys);
+        self.origin = origin.filter(|_| before <= max_keys);
+        self.told.extend(other.told);
+        self.attempts = self.attempts.max(other.attempts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(key: &'static str) -> Outgoing {
+        Outgoing::new(Audience::Everyone, vec![QueryKey::new(key).unwrap()], None)
+    }
+
+    #[test]
+    fn the_first_of_an_interval_goes_at_once_and_the_rest_as_one() {
+        let mut outbox = Outbox::new(100, 10, 1024);
+        assert!(outbox.offer(outgoing("a"), 1000).is_ok_and(|now| now.is_some()));
+        for (key, now) in [("a", 1010), ("b", 1040), ("a", 1080)] {
+            assert!(outbox.offer(outgoing(key), now).is_ok_and(|now| now.is_none()));
+        }
+        assert_eq!(outbox.next_due(), Some(1100));
+        assert!(outbox.take_due(1099).is_empty());
+        let due = outbox.take_due(1100);
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].keys.len(), 2);
+        assert!(outbox.is_empty());
+        assert!(outbox.offer(outgoing("c"), 1150).is_ok_and(|now| now.is_none()), "the interval runs again");
+    }
+
+    #[test]
+    fn a_failed_entry_comes_back_later_and_later() {
+        let mut outbox = Outbox::new(0, 10, 1024);
+        let mut entry = outgoing("a");
+        let mut now = 0;
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            assert!(outbox.retry(entry, now).is_ok());
+            let due = outbox.next_due().unwrap();
+            waits.push(due - now);
+            now = due;
+            entry = outbox.take_due(now).pop().unwrap();
+        }
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+    }
+
+    #[test]
+    fn waiting_entries_are_bounded() {
+        let mut outbox = Outbox::new(0, 1, 1024);
+        assert!(outbox.retry(outgoing("a"), 0).is_ok());
+        let mut other = outgoing("a");
+        other.audience = Audience::Scopes(Vec::new());
+        assert!(outbox.retry(other, 0).is_err());
+        assert!(outbox.delay(outgoing("a"), 5).is_ok());
+        assert!(outbox.delay(outgoing("a"), 5).is_err());
+    }
+}

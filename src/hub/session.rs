@@ -1,0 +1,166 @@
+//! [`HubSession`]: an open session, as a guard; opening one for a grant.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::board::{Closed, Opening, Seat, SessionInfo};
+use super::builder::millis;
+use super::{ByeReason, Shared};
+use crate::proto::{Batch, Follow, Replay, Start, TopicName};
+use crate::sse::Denied;
+use crate::{Channel, Cursor, Grant};
+
+/// Scopes that are used of a grant.
+const MAX_SCOPES: usize = 64;
+/// How long a stream lives whose grant does not say; less up to 20 %.
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// What a client or a caller asks for.
+pub(crate) struct Ask {
+    pub(crate) grant: Grant,
+    pub(crate) channels: Vec<Result<Channel, String>>,
+    pub(crate) start: Start,
+    /// The grant was made after this.
+    pub(crate) granted_at: Cursor,
+    /// Whether it leaves the process: it then hears heartbeats, expires, and is freed when nobody polls it.
+    pub(crate) stream: bool,
+}
+
+/// A session that is open. Dropping it closes it.
+pub(crate) struct HubSession {
+    shared: Arc<Shared>,
+    seat: Seat,
+}
+
+/// What polling a session gives.
+pub(crate) enum Read {
+    Batch(Batch),
+    /// It is over, with the `retry` of its own that a shutdown gives.
+    Ended(ByeReason, Option<u32>),
+}
+
+impl Shared {
+    /// Opens a session for what is asked, as far as the grant allows; with the channels that it does not.
+    pub(crate) fn open(self: &Arc<Self>, ask: Ask) -> Result<(HubSession, Vec<Denied>), Closed> {
+        for fault in &ask.grant.faults {
+            tracing::error!(%fault, identity = ask.grant.identity(), "a name in a grant was refused");
+        }
+        self.flush(self.clock.now());
+        let mut follows = vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }];
+        for scope in ask.grant.scopes.iter().take(MAX_SCOPES) {
+            follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
+        }
+        let mut denied = Vec::new();
+        for channel in ask.channels {
+            let channel = match channel {
+                Ok(channel) => channel,
+                Err(channel) => {
+                    denied.push(Denied { channel, code: "malformed" });
+                    continue;
+                }
+            };
+            match self.replay(&ask.grant, &channel) {
+                Some(replay) => follows.push(Follow { name: TopicName::Channel(channel), replay }),
+                None => denied.push(Denied { channel: channel.to_string(), code: "accessdenied" }),
+            }
+        }
+        let tip = self.board.cursor();
+        let expires_in = match ask.grant.expires_in {
+            Some(time) => Some(millis(time)),
+            None if ask.stream => Some(millis(LIFETIME) - self.board.draw(millis(LIFETIME) / 5)),
+            None => None,
+        };
+        let opening = Opening {
+            identity: ask.grant.identity.clone(),
+            follows,
+            start: ask.start,
+            // A grant of another epoch is older than anything that is known.
+            granted_at: if ask.granted_at.epoch == tip.epoch { ask.granted_at.offset } else { 0 },
+            expires_in,
+            runtime: Handle::try_current().ok(),
+            heartbeats: ask.stream,
+        };
+        let seat = self.board.open(opening, self.clock.now())?;
+        tracing::debug!(session = seat.info.id, identity = seat.info.identity.as_deref(), "session opened");
+        // The guard before the hook: whatever the hook does, the session closes.
+        let session = HubSession { shared: self.clone(), seat };
+        self.kick();
+        self.hook(self.options.on_connect.as_ref(), &session.seat.info);
+        Ok((session, denied))
+    }
+
+    /// How the grant, or the channel's policy, allows to follow.
+    fn replay(&self, grant: &Grant, channel: &Channel) -> Option<Replay> {
+        if self.board.policy(channel).public {
+            return Some(Replay::Retained);
+        }
+        grant.replay(channel)
+    }
+}
+
+impl HubSession {
+    pub(crate) fn info(&self) -> &SessionInfo {
+        &self.seat.info
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn follow(&self, channel: Channel, grant: &Grant) -> Result<bool, Closed> {
+        let Some(replay) = self.shared.replay(grant, &channel) else { return Ok(false) };
+        self.shared.board.follow(&self.seat, &Follow { name: TopicName::Channel(channel), replay })?;
+        Ok(true)
+    }
+
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
+        let signal = &self.seat.signal;
+        loop {
+            if let Some((reason, retry)) = signal.ended() {
+                return Poll::Ready(Read::Ended(reason, (retry > 0).then_some(retry)));
+            }
+            if signal.take_dirty() {
+                let now = self.shared.clock.now();
+                match self.shared.board.read(&self.seat, now) {
+                    Some(batch) if !batch.is_empty() => {
+                        if batch.more {
+                            signal.mark();
+                        }
+                        return Poll::Ready(Read::Batch(batch));
+                    }
+                    _ => continue,
+                }
+            }
+            if signal.sleep(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl From<Closed> for crate::SubscribeError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Busy => Self::Busy,
+            Closed::Shutdown => Self::Shutdown,
+            Closed::Grant => Self::Grant,
+        }
+    }
+}
+
+impl std::fmt::Debug for HubSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.info().fmt(f)
+    }
+}
+
+impl Drop for HubSession {
+    fn drop(&mut self) {
+        if let Some(info) = self.shared.board.close(&self.seat) {
+            self.shared.closed(&info);
+        }
+    }
+}
