@@ -1,0 +1,150 @@
+//! The HTTP surface: [`RealtimeService`], a file an endpoint.
+//!
+//! `GET {mount}/events?channels=room:42,announcements` streams. The service answers with and without the mount
+//! prefix, because some routers strip it and some do not, and at borders of segments only.
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use http_body_util::Empty;
+//! use bytes::Bytes;
+//! use tower::{Service, ServiceExt};
+//! use tower_revalidate::Hub;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new();
+//! let request = Request::get("/realtime/events").body(Empty::<Bytes>::new())?;
+//! let response = hub.service().oneshot(request).await?;
+//! assert_eq!(response.headers()["content-type"], "text/event-stream");
+//! # Ok(()) }
+//! ```
+//!
+//! The promise: nothing is opened before the request is authorised, and a refusal says why in a form that the
+//! client at hand can live with.
+
+mod error;
+mod events;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use tower::Service;
+
+use self::events::Events;
+use crate::{BoxError, Hub, SseBody};
+
+/// The service that streams events; of [`Hub::service`]. See the [module docs](self).
+#[derive(Debug, Clone)]
+pub struct RealtimeService {
+    hub: Hub,
+    mount: Arc<str>,
+}
+
+impl RealtimeService {
+    pub(crate) fn new(hub: Hub) -> Self {
+        let mount = hub.shared.options.mount.as_str().into();
+        RealtimeService { hub, mount }
+    }
+
+    /// The service under another path than the hub's.
+    #[must_use]
+    pub fn at(mut self, mount: impl Into<Arc<str>>) -> Self {
+        self.mount = mount.into();
+        self
+    }
+}
+
+/// The rest of a path below a prefix, if the prefix ends at the border of a segment.
+pub(crate) fn strip<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+impl<B> Service<Request<B>> for RealtimeService
+where
+    B: Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<SseBody>;
+    type Error = Infallible;
+    type Future = RealtimeFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> RealtimeFuture {
+        let (parts, _) = request.into_parts();
+        let path = parts.uri.path();
+        let endpoint = strip(path, &self.mount).unwrap_or(path);
+        if endpoint != "/events" || !self.hub.shared.options.enabled {
+            return RealtimeFuture::ready(error::response(
+                StatusCode::NOT_FOUND,
+                "notfound",
+                "there is nothing at this path",
+            ));
+        }
+        match parts.method {
+            Method::GET => RealtimeFuture(State::Events(Box::new(Events::new(self.hub.clone(), parts)))),
+            Method::HEAD => RealtimeFuture::ready(crate::stream::with_headers(SseBody::empty())),
+            Method::OPTIONS => RealtimeFuture::ready(allow(StatusCode::NO_CONTENT, SseBody::empty())),
+            _ => {
+                let refused = error::response(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "methodnotallowed",
+                    "events are read with GET",
+                );
+                RealtimeFuture::ready(allow(StatusCode::METHOD_NOT_ALLOWED, refused.into_body()))
+            }
+        }
+    }
+}
+
+fn allow(status: StatusCode, body: SseBody) -> Response<SseBody> {
+    let mut response = Response::new(body);
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(header::CONTENT_TYPE, error::JSON);
+    }
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
+/// The response to come; of [`RealtimeService`].
+pub struct RealtimeFuture(State);
+
+enum State {
+    Ready(Option<Response<SseBody>>),
+    Events(Box<Events>),
+}
+
+impl RealtimeFuture {
+    fn ready(response: Response<SseBody>) -> Self {
+        RealtimeFuture(State::Ready(Some(response)))
+    }
+}
+
+impl Future for RealtimeFuture {
+    type Output = Result<Response<SseBody>, Infallible>;
+
+    #[allow(clippy::expect_used)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(response) => {
+                Poll::Ready(Ok(response.take().expect("a future is not polled after it completed")))
+            }
+            State::Events(events) => Pin::new(&mut **events).poll(cx).map(Ok),
+        }
+    }
+}
+
+impl std::fmt::Debug for RealtimeFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RealtimeFuture").finish_non_exhaustive()
+    }
+}

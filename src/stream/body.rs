@@ -1,0 +1,187 @@
+//! [`SseBody`]: a session as the body of a response.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::hub::{ByeReason, HubSession, Read};
+use crate::proto::{Batch, Opening};
+use crate::sse::{Bye, Denied, Encoder, Gap, Hello, Revalidated};
+
+/// The body of a stream of Server-Sent Events, and of the service's other answers.
+///
+/// A [`Body`] and a [`Stream`] of chunks, `Send`, `Sync` and `Unpin`, so that every framework can take it.
+/// Dropping it closes the session.
+#[must_use]
+pub struct SseBody(Inner);
+
+enum Inner {
+    Done,
+    Once(Bytes),
+    Live(Box<Live>),
+}
+
+/// An open stream.
+struct Live {
+    session: HubSession,
+    denied: Vec<Denied>,
+    retry_ms: u64,
+}
+
+impl SseBody {
+    pub(crate) fn empty() -> Self {
+        SseBody(Inner::Done)
+    }
+
+    pub(crate) fn once(bytes: impl Into<Bytes>) -> Self {
+        SseBody(Inner::Once(bytes.into()))
+    }
+
+    pub(crate) fn live(session: HubSession, denied: Vec<Denied>, retry_ms: u64) -> Self {
+        SseBody(Inner::Live(Box::new(Live { session, denied, retry_ms })))
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let bytes = match &mut self.0 {
+            Inner::Done => return Poll::Ready(None),
+            Inner::Once(bytes) => std::mem::take(bytes),
+            Inner::Live(live) => match std::task::ready!(live.session.poll_read(cx)) {
+                Read::Batch(batch) => return Poll::Ready(Some(live.encode(&batch))),
+                Read::Ended(reason, retry) => goodbye(reason, retry.map(u64::from)),
+            },
+        };
+        // The session closes here, not when the peer has read the rest.
+        self.0 = Inner::Done;
+        Poll::Ready(Some(bytes))
+    }
+}
+
+/// The last frame of a stream.
+pub(super) fn goodbye(reason: ByeReason, retry_ms: Option<u64>) -> Bytes {
+    let mut out = Encoder::default();
+    if let Some(retry_ms) = retry_ms {
+        out.retry(retry_ms);
+    }
+    out.event(None, "bye", &Bye { reason: reason.as_str() });
+    out.finish()
+}
+
+impl Live {
+    /// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
+    fn encode(&self, batch: &Batch) -> Bytes {
+        if let [only] = &batch.messages[..]
+            && batch.is_only_messages()
+            && batch.cursor.is_some_and(|cursor| cursor.offset == only.offset)
+            && only.id_len > 0
+        {
+            return only.frame.clone();
+        }
+        let mut out = Encoder::default();
+        // The last offset that stands in the stream as an id, as far as this batch knows.
+        let mut written = None;
+        match &batch.opening {
+            None => {}
+            Some(Opening::Waiting) => {
+                out.retry(self.retry_ms);
+                out.comment();
+            }
+            Some(Opening::Hello { id, resumed, spread_ms }) => {
+                out.retry(self.retry_ms);
+                out.event(*id, "hello", &self.hello(*resumed, *spread_ms));
+                written = id.map(|id| id.offset);
+            }
+        }
+        let followed = batch.gap.is_some() || !batch.messages.is_empty();
+        if !batch.keys.is_empty() {
+            let id = batch.cursor.filter(|_| !followed);
+            let data =
+                Revalidated { keys: &batch.keys, origin: batch.origin, spread_ms: batch.keys_spread_ms };
+            out.event(id, "revalidate", &data);
+            written = id.map(|id| id.offset).or(written);
+        }
+        batch.current.iter().for_each(|posted| out.frame(posted.bare()));
+        if let Some(gap) = &batch.gap {
+            let id = batch.cursor.filter(|_| batch.messages.is_empty());
+            let data =
+                Gap { reason: gap.reason, channels: gap.channels.as_deref(), spread_ms: gap.spread_ms };
+            out.event(id, "gap", &data);
+            written = id.map(|id| id.offset).or(written);
+        }
+        for posted in &batch.messages {
+            out.frame(&posted.frame);
+            written = Some(posted.offset).filter(|_| posted.id_len > 0).or(written);
+        }
+        match batch.cursor {
+            Some(cursor) if batch.heartbeat || written != Some(cursor.offset) => out.cursor(cursor),
+            // It lags, or waits: nothing may be acknowledged, and the connection is alive.
+            None if batch.heartbeat => out.comment(),
+            _ => {}
+        }
+        out.finish()
+    }
+
+    fn hello(&self, resumed: bool, spread_ms: u64) -> Hello<'_> {
+        let info = self.session.info();
+        let shared = self.session.shared();
+        Hello {
+            session: &info.id,
+            resumed,
+            live: true,
+            heartbeat_ms: shared.board.options().heartbeat,
+            spread_ms,
+            max_attempts: shared.options.max_attempts,
+            channels: &info.channels,
+            denied: &self.denied,
+        }
+    }
+}
+
+impl Body for SseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Inner::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Done => SizeHint::with_exact(0),
+            Inner::Once(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Live(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Stream for SseBody {
+    type Item = Result<Bytes, Infallible>;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_bytes(cx).map(|bytes| bytes.map(Ok))
+    }
+}
+
+impl std::fmt::Debug for SseBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match &self.0 {
+            Inner::Done => "done",
+            Inner::Once(_) => "once",
+            Inner::Live(_) => "live",
+        };
+        f.debug_tuple("SseBody").field(&kind).finish()
+    }
+}
+
+/// Frameworks ask for these; a body that loses one breaks some of them.
+const fn assert_auto_traits<T: Send + Sync + Unpin + 'static>() {}
+const _: () = assert_auto_traits::<SseBody>();

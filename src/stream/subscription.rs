@@ -1,0 +1,101 @@
+//! [`Subscription`]: a session in process.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use crate::event::{Gap, Message, Stale};
+use crate::hub::{ByeReason, HubSession, Read};
+use crate::proto::Batch;
+use crate::{Channel, Event, Grant, IntoName, SubscribeError};
+
+/// A session in process: for workers, caches, and tests. It hears what a stream with the same grant would.
+///
+/// It holds no queue in the hub: one that is not read lags, and when it lags beyond retention it hears an
+/// [`Event::Gap`]. Dropping it closes the session.
+#[derive(Debug)]
+pub struct Subscription {
+    session: HubSession,
+    grant: Grant,
+    read: VecDeque<Event>,
+    ended: Option<ByeReason>,
+}
+
+/// The subscription is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the subscription ended: {}", .0.as_str())]
+pub struct RecvError(pub ByeReason);
+
+impl Subscription {
+    pub(crate) fn new(session: HubSession, grant: Grant) -> Self {
+        Subscription { session, grant, read: VecDeque::new(), ended: None }
+    }
+
+    /// Follows a channel from now on. The grant must allow it, as for a stream:
+    /// `hub.subscribe(Grant::user("alice").follow("room:*"))?.follow(("room", 42))?`.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Denied`] when the grant does not allow it, [`SubscribeError::Channel`] when the name
+    /// is refused.
+    pub fn follow(self, channel: impl IntoName<Channel>) -> Result<Self, SubscribeError> {
+        let channel = channel.into_name()?;
+        match self.session.follow(channel.clone(), &self.grant) {
+            Ok(true) => Ok(self),
+            Ok(false) => Err(SubscribeError::Denied(channel)),
+            Err(closed) => Err(closed.into()),
+        }
+    }
+
+    /// The next event. Cancel-safe: an event is lost only by dropping the subscription.
+    ///
+    /// # Errors
+    /// [`RecvError`] when the subscription is over: the hub was shut down, or the grant changed or expired.
+    pub async fn recv(&mut self) -> Result<Event, RecvError> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, RecvError>> {
+        loop {
+            if let Some(event) = self.read.pop_front() {
+                return Poll::Ready(Ok(event));
+            }
+            if let Some(reason) = self.ended {
+                return Poll::Ready(Err(RecvError(reason)));
+            }
+            match std::task::ready!(self.session.poll_read(cx)) {
+                Read::Batch(batch) => self.take(batch),
+                Read::Ended(reason, _) => self.ended = Some(reason),
+            }
+        }
+    }
+
+    /// In the order in which a stream would write it.
+    fn take(&mut self, batch: Batch) {
+        if !batch.keys.is_empty() {
+            self.read.push_back(Event::Revalidate(Stale { keys: batch.keys, origin: batch.origin }));
+        }
+        let message = |posted: &crate::proto::Posted| {
+            Event::Message(Message {
+                channel: posted.channel.clone(),
+                event: posted.event.to_string(),
+                data: posted.data.clone(),
+            })
+        };
+        self.read.extend(batch.current.iter().map(|posted| message(posted)));
+        let gap = batch.gap.map(|gap| Event::Gap(Gap { reason: gap.reason, channels: gap.channels }));
+        self.read.extend(gap);
+        self.read.extend(batch.messages.iter().map(|posted| message(posted)));
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Event;
+
+    /// Ends when the subscription is over; [`recv`](Subscription::recv) tells why.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.get_mut().poll_event(cx).map(Result::ok)
+    }
+}
