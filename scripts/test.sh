@@ -57,11 +57,12 @@ each_feature_alone() {
 
 # Other flags build everything anew, so it has a target directory of its own.
 loom() {
-    RUSTFLAGS="--cfg loom_model" cargo test --release --test loom --target-dir target/loom
+    RUSTFLAGS="--cfg loom_model" cargo test -p tower-revalidate --release --lib loom --target-dir target/loom
 }
 
 command -v cargo >/dev/null || fail "Rust is needed: https://rustup.rs"
-cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || fail "rustfmt and clippy are needed: rustup component add rustfmt clippy"
+cargo fmt --version >/dev/null || fail "rustfmt is needed: rustup component add rustfmt"
+cargo clippy --version >/dev/null || fail "clippy is needed: rustup component add clippy"
 
 step "chromium" install_browser
 step "format" cargo fmt --all --check
@@ -70,8 +71,7 @@ step "docs" docs
 step "each feature alone" each_feature_alone
 # The crate's own tests already run with all features: it is its own dev-dependency.
 step "cargo test" cargo test
-step "the examples" cargo test -p examples-common -p example-hyper
-step "end to end" cargo test -p e2e
+step "examples and browser" cargo test -p examples-common -p example-hyper -p e2e
 step "loom" loom
 if [[ -x scripts/mutants.sh ]]; then
     step "mutants" scripts/mutants.sh
