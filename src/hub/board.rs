@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use slab::Slab;
 use tokio::runtime::Handle;
@@ -65,6 +66,13 @@ pub(crate) struct Seat {
     pub(crate) index: usize,
     pub(crate) signal: Arc<Signal>,
     pub(crate) info: Arc<SessionInfo>,
+}
+
+/// What polling a session gives.
+pub(crate) enum Read {
+    Batch(Batch),
+    /// It is over, with the `retry` of its own that a shutdown gives.
+    Ended(ByeReason, Option<u32>),
 }
 
 /// Why a session did not open.
@@ -268,8 +276,36 @@ impl Board {
         Some(core.remove(seat.index).info)
     }
 
+    /// Reads what is new for a session, or has it sleep until there is something.
+    pub(crate) fn poll_read(
+        &self,
+        seat: &Seat,
+        cx: &mut Context<'_>,
+        now: impl Fn() -> Millis,
+    ) -> Poll<Read> {
+        loop {
+            if let Some((reason, retry)) = seat.signal.ended() {
+                return Poll::Ready(Read::Ended(reason, (retry > 0).then_some(retry)));
+            }
+            if seat.signal.take_dirty() {
+                match self.read(seat, now()) {
+                    Some(batch) if !batch.is_empty() => {
+                        if batch.more {
+                            seat.signal.mark();
+                        }
+                        return Poll::Ready(Read::Batch(batch));
+                    }
+                    _ => continue,
+                }
+            }
+            if seat.signal.sleep(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
     /// Reads what is new for a session; none when it ended.
-    pub(crate) fn read(&self, seat: &Seat, now: Millis) -> Option<Batch> {
+    fn read(&self, seat: &Seat, now: Millis) -> Option<Batch> {
         let mut core = self.core.lock();
         let core = &mut *core;
         let identity_floor = core.identity_floor(seat.info.identity.as_deref());

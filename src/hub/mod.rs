@@ -12,6 +12,8 @@
 mod board;
 mod builder;
 mod dispatch;
+#[cfg(all(test, loom_model))]
+mod loom_model;
 mod outbox;
 mod pledge;
 mod receipt;
@@ -28,7 +30,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-pub(crate) use board::{Board, Closed, Marked};
+pub(crate) use board::{Board, Closed, Marked, Read};
 pub use board::{SessionInfo, Stats};
 pub use builder::Builder;
 pub(crate) use builder::{Options, SessionHook};
@@ -36,7 +38,7 @@ pub(crate) use outbox::{Outbox, Outgoing};
 pub use pledge::Pledge;
 pub(crate) use pledge::PledgeGuard;
 pub use receipt::Receipt;
-pub(crate) use session::{Ask, HubSession, Read};
+pub(crate) use session::{Ask, HubSession};
 pub use signal::ByeReason;
 pub(crate) use signal::Signal;
 

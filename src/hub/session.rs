@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::board::{Closed, Opening, Seat, SessionInfo};
+use super::Shared;
+use super::board::{Closed, Opening, Read, Seat, SessionInfo};
 use super::builder::millis;
-use super::{ByeReason, Shared};
-use crate::proto::{Batch, Follow, Replay, Start, TopicName};
+use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
 use crate::{Channel, Cursor, Grant};
 
@@ -33,13 +33,6 @@ pub(crate) struct Ask {
 pub(crate) struct HubSession {
     shared: Arc<Shared>,
     seat: Seat,
-}
-
-/// What polling a session gives.
-pub(crate) enum Read {
-    Batch(Batch),
-    /// It is over, with the `retry` of its own that a shutdown gives.
-    Ended(ByeReason, Option<u32>),
 }
 
 impl Shared {
@@ -117,27 +110,7 @@ impl HubSession {
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
-        let signal = &self.seat.signal;
-        loop {
-            if let Some((reason, retry)) = signal.ended() {
-                return Poll::Ready(Read::Ended(reason, (retry > 0).then_some(retry)));
-            }
-            if signal.take_dirty() {
-                let now = self.shared.clock.now();
-                match self.shared.board.read(&self.seat, now) {
-                    Some(batch) if !batch.is_empty() => {
-                        if batch.more {
-                            signal.mark();
-                        }
-                        return Poll::Ready(Read::Batch(batch));
-                    }
-                    _ => continue,
-                }
-            }
-            if signal.sleep(cx.waker()) {
-                return Poll::Pending;
-            }
-        }
+        self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now())
     }
 }
 

@@ -1,0 +1,160 @@
+//! Every interleaving, up to a bounded number of preemptions, of {append → retention → tip → sweep → wake} with
+//! {register, read, sleep}, with heartbeats, and with a session that leaves during the sweep.
+//!
+//! `RUSTFLAGS="--cfg loom_model" cargo test --lib --release loom`. A session that sleeps through an event is a
+//! deadlock, which loom reports.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use loom::future::block_on;
+use loom::thread;
+
+use super::Signal;
+use super::board::{Board, BoardOptions, Marked, Opening, Read, Seat};
+use crate::log::{Record, RecordKind};
+use crate::proto::{Batch, Floors, Follow, Policies, Replay, Retention, RetentionLimits, Start, TopicName};
+use crate::revalidate::Audience;
+use crate::{Epoch, QueryKey};
+
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(run);
+}
+
+fn board() -> Arc<Board> {
+    let limits = RetentionLimits { bytes: 1 << 20, channel_bytes: 1 << 16, age: 1 << 30, topics: 8, keys: 8 };
+    let epoch = Epoch::from_random(1);
+    let retention = Retention::new(epoch, 0, Floors::new(1, 0), limits, Policies::default());
+    let options = BoardOptions {
+        sessions: 8,
+        subscriptions: 64,
+        write_bytes: 1 << 16,
+        write_events: 8,
+        gap_every: 0,
+        keys: 8,
+        refetches_per_s: 1000,
+        heartbeat: 1000,
+        stall_after: 1 << 30,
+        wait: None,
+    };
+    Arc::new(Board::new(retention, options, 0))
+}
+
+fn open(board: &Board) -> Seat {
+    let opening = Opening {
+        identity: None,
+        follows: vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }],
+        start: Start::At(crate::Cursor { epoch: Epoch::from_random(1), offset: 0 }),
+        granted_at: 0,
+        expires_in: None,
+        runtime: None,
+        heartbeats: true,
+    };
+    board.open(opening, 0).unwrap_or_else(|_| unreachable!("the board is open and has room"))
+}
+
+fn publish(board: &Board, offset: u64) {
+    let keys = vec![QueryKey::new("a").unwrap()];
+    let record = Record(RecordKind::Revalidate { audience: Audience::Everyone, keys, origin: None });
+    let mut queued = board.append(offset, &record, 0).queued;
+    while queued {
+        let mut signals: Vec<Arc<Signal>> = Vec::new();
+        queued = board.sweep(1, &mut signals).1;
+        signals.iter().for_each(|signal| signal.wake());
+    }
+}
+
+fn next(board: &Board, seat: &Seat) -> Batch {
+    block_on(poll_fn(|cx| {
+        board.poll_read(seat, cx, || 2000).map(|read| match read {
+            Read::Batch(batch) => batch,
+            Read::Ended(..) => unreachable!("nothing ends the session"),
+        })
+    }))
+}
+
+/// Reads until the event was acknowledged. Every event here concerns the session, so that none may be
+/// acknowledged by a batch without keys.
+fn read_until(board: &Board, seat: &Seat, offset: u64) {
+    let mut acknowledged = 0;
+    while acknowledged < offset {
+        let batch = next(board, seat);
+        if let Some(cursor) = batch.cursor.filter(|cursor| cursor.offset > acknowledged) {
+            assert!(!batch.keys.is_empty(), "{cursor} was acknowledged and not delivered");
+            acknowledged = cursor.offset;
+        }
+    }
+}
+
+#[test]
+fn loom_a_session_does_not_sleep_through_an_event() {
+    model(|| {
+        let board = board();
+        let publisher = thread::spawn({
+            let board = board.clone();
+            move || publish(&board, 1)
+        });
+        let seat = open(&board);
+        read_until(&board, &seat, 1);
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_two_events_are_both_heard() {
+    model(|| {
+        let board = board();
+        let seat = open(&board);
+        let publisher = thread::spawn({
+            let board = board.clone();
+            move || {
+                publish(&board, 1);
+                publish(&board, 2);
+            }
+        });
+        read_until(&board, &seat, 2);
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_heartbeat_acknowledges_nothing_unread() {
+    model(|| {
+        let board = board();
+        let seat = open(&board);
+        let ticker = thread::spawn({
+            let board = board.clone();
+            move || {
+                let mut marked = Marked::default();
+                board.visit((0, 1), 0, 8, 2000, &mut marked);
+                marked.signals.iter().for_each(|signal| signal.wake());
+            }
+        });
+        let publisher = thread::spawn({
+            let board = board.clone();
+            move || publish(&board, 1)
+        });
+        read_until(&board, &seat, 1);
+        publisher.join().unwrap();
+        ticker.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_session_that_leaves_takes_no_wake_of_another() {
+    model(|| {
+        let board = board();
+        let (first, second, third) = (open(&board), open(&board), open(&board));
+        let publisher = thread::spawn({
+            let board = board.clone();
+            move || publish(&board, 1)
+        });
+        // The last in the list moves to the place of the one that leaves.
+        board.close(&first);
+        read_until(&board, &third, 1);
+        read_until(&board, &second, 1);
+        publisher.join().unwrap();
+    });
+}
