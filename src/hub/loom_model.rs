@@ -55,14 +55,31 @@ fn open(board: &Board) -> Seat {
     board.open(opening, 0).unwrap_or_else(|_| unreachable!("the board is open and has room"))
 }
 
-fn publish(board: &Board, offset: u64) {
+/// An open session that has said hello and would sleep now.
+fn open_and_greet(board: &Board) -> Seat {
+    let seat = open(board);
+    assert!(next(board, &seat).opening.is_some());
+    seat
+}
+
+fn append(board: &Board, offset: u64) -> bool {
     let keys = vec![QueryKey::new("a").unwrap()];
     let record = Record(RecordKind::Revalidate { audience: Audience::Everyone, keys, origin: None });
-    let mut queued = board.append(offset, &record, 0).queued;
+    board.append(offset, &record, 0).queued
+}
+
+/// Marks and wakes one session; true if there is more.
+fn sweep(board: &Board) -> bool {
+    let mut signals: Vec<Arc<Signal>> = Vec::new();
+    let more = board.sweep(1, &mut signals).1;
+    signals.iter().for_each(|signal| signal.wake());
+    more
+}
+
+fn publish(board: &Board, offset: u64) {
+    let mut queued = append(board, offset);
     while queued {
-        let mut signals: Vec<Arc<Signal>> = Vec::new();
-        queued = board.sweep(1, &mut signals).1;
-        signals.iter().for_each(|signal| signal.wake());
+        queued = sweep(board);
     }
 }
 
@@ -143,10 +160,30 @@ fn loom_a_heartbeat_acknowledges_nothing_unread() {
 }
 
 #[test]
+fn loom_an_event_during_a_sweep_is_swept_again() {
+    model(|| {
+        let board = board();
+        let [first, second] = std::array::from_fn(|_| open_and_greet(&board));
+        let publisher = thread::spawn({
+            let board = board.clone();
+            move || {
+                append(&board, 1);
+                sweep(&board);
+                append(&board, 2);
+                while sweep(&board) {}
+            }
+        });
+        read_until(&board, &second, 2);
+        read_until(&board, &first, 2);
+        publisher.join().unwrap();
+    });
+}
+
+#[test]
 fn loom_a_session_that_leaves_takes_no_wake_of_another() {
     model(|| {
         let board = board();
-        let (first, second, third) = (open(&board), open(&board), open(&board));
+        let [first, second, third] = std::array::from_fn(|_| open_and_greet(&board));
         let publisher = thread::spawn({
             let board = board.clone();
             move || publish(&board, 1)
