@@ -56,7 +56,8 @@ pub(crate) struct Sub {
     pub(crate) place: u32,
     /// Nothing up to here is due.
     from: u64,
-    replay: Replay,
+    /// Nothing of what was before is due, at any time.
+    live: bool,
     /// The current value is due, if it is a `latest` channel: when the session opens, also with a cursor
     /// that is past it (the client may have switched its channels, or was cut before it came), and after a
     /// gap that covers everything.
@@ -138,7 +139,7 @@ impl Session {
             Replay::Since(cursor) if cursor.epoch == retention.epoch() && !ephemeral => cursor.offset,
             _ => retention.tip(),
         };
-        self.subs.push(Sub { topic, place, from, replay, wants_current: true });
+        self.subs.push(Sub { topic, place, from, live: replay == Replay::Live, wants_current: true });
     }
 
     /// Takes its place, after it followed its topics. With `wait_until`, a cursor ahead of the tip waits.
@@ -204,7 +205,7 @@ impl Session {
 
     /// A channel followed without replay cannot give a returning session what it missed, but says that it did.
     fn find_missed(&mut self, retention: &Retention) {
-        for sub in self.subs.iter().filter(|sub| sub.replay == Replay::Live) {
+        for sub in self.subs.iter().filter(|sub| sub.live) {
             let Some(topic) = retention.get(sub.topic) else { continue };
             let Kept::Ring(ring) = &topic.kept else { continue };
             if let TopicName::Channel(channel) = &topic.name
@@ -397,7 +398,7 @@ impl Session {
                 continue;
             }
             let Some(Kept::Ring(ring)) = retention.get(sub.topic).map(|topic| &topic.kept) else { continue };
-            let due = |offset| sub.replay != Replay::Live && offset <= position && offset > sub.from;
+            let due = |offset| !sub.live && offset <= position && offset > sub.from;
             if let Some(newest) = ring.newest().filter(|newest| due(newest.offset))
                 && ring.keep == Keep::Latest
             {
