@@ -125,6 +125,8 @@ pub(crate) struct Marked {
     pub(crate) ended: Vec<Arc<SessionInfo>>,
     /// Topics wait for a sweep.
     pub(crate) queued: bool,
+    /// Up to where dispatch is done.
+    pub(crate) dispatched: Option<Cursor>,
 }
 
 /// Figures of a hub at one moment.
@@ -339,8 +341,7 @@ impl Board {
         for topic in topics {
             core.enqueue(topic, offset);
         }
-        core.release_waiting(&mut marked);
-        marked.queued = !core.queue.is_empty();
+        core.settle_queue(&mut marked);
         marked
     }
 
@@ -350,8 +351,8 @@ impl Board {
         let core = &mut *core;
         let topic = core.retention.trim(offset);
         core.enqueue(topic, offset);
-        let mut marked = Marked { queued: !core.queue.is_empty(), ..Marked::default() };
-        core.release_waiting(&mut marked);
+        let mut marked = Marked::default();
+        core.settle_queue(&mut marked);
         marked
     }
 
@@ -369,12 +370,13 @@ impl Board {
             marked.signals.push(entry.signal.clone());
         }
         core.retention.unqueue_all();
+        core.settle_queue(&mut marked);
         marked
     }
 
     /// Marks up to `max` sessions of the topics that wait, and adds them to `signals`. Returns up to where
     /// dispatch is done, and whether there is more.
-    pub(crate) fn sweep(&self, max: usize, signals: &mut Vec<Arc<Signal>>) -> (u64, bool) {
+    pub(crate) fn sweep(&self, max: usize, signals: &mut Vec<Arc<Signal>>) -> (Cursor, bool) {
         let mut core = self.core.lock();
         let core = &mut *core;
         // Sessions that need no mark cost little, and not nothing.
@@ -399,11 +401,6 @@ impl Board {
             core.sweep = Some(sweep).filter(|sweep| sweep.left > 0);
         }
         (core.dispatched(), core.sweep.is_some() || !core.queue.is_empty())
-    }
-
-    /// Up to where dispatch is done.
-    pub(crate) fn dispatched(&self) -> u64 {
-        self.core.lock().dispatched()
     }
 
     /// Looks after every session whose index is `phase` modulo `phases`, from `from` on, at most `max` of
@@ -542,12 +539,17 @@ impl Core {
     }
 
     /// Every session of every event up to here was marked.
-    fn dispatched(&self) -> u64 {
+    fn dispatched(&self) -> Cursor {
         let oldest = self.sweep.as_ref().map(|sweep| sweep.offset);
-        match oldest.or_else(|| self.queue.front().map(|(_, offset)| *offset)) {
-            Some(offset) => offset.saturating_sub(1),
-            None => self.retention.tip(),
-        }
+        let oldest = oldest.or_else(|| self.queue.front().map(|(_, offset)| *offset));
+        let offset = oldest.map_or(self.retention.tip(), |offset| offset.saturating_sub(1));
+        Cursor { epoch: self.retention.epoch(), offset }
+    }
+
+    fn settle_queue(&mut self, marked: &mut Marked) {
+        self.release_waiting(marked);
+        marked.queued = !self.queue.is_empty();
+        marked.dispatched = Some(self.dispatched());
     }
 
     fn release_waiting(&mut self, marked: &mut Marked) {

@@ -156,14 +156,13 @@ impl Shared {
     }
 
     fn delivered(self: Arc<Self>, marked: Marked) -> Wakes {
-        if !marked.queued {
-            self.tell_dispatched(self.board.dispatched());
+        if let Some(done) = marked.dispatched {
+            self.tell_dispatched(done);
         }
         Wakes { shared: self, marked }
     }
 
-    fn tell_dispatched(&self, offset: u64) {
-        let done = Cursor { epoch: self.board.cursor().epoch, offset };
+    fn tell_dispatched(&self, done: Cursor) {
         self.dispatched.send_if_modified(|known| std::mem::replace(known, done) != done);
     }
 

@@ -26,33 +26,39 @@ pub(crate) struct Outgoing {
     pub(crate) attempts: u32,
 }
 
-struct Pending {
-    outgoing: Outgoing,
-    due: Millis,
+/// When something is due, and a number that keeps apart what is due at the same time.
+type Due = (Millis, u64);
+
+enum Waiting {
+    /// What is pending for this audience.
+    Pending(Audience),
+    /// Delayed on purpose; nothing joins it.
+    Delayed(Outgoing),
 }
 
 pub(crate) struct Outbox {
     min_interval: Millis,
-    max_audiences: usize,
+    max_waiting: usize,
     max_keys: usize,
-    pending: HashMap<Audience, Pending>,
-    /// Delayed on purpose, by when they are due.
-    delayed: BTreeMap<(Millis, u64), Outgoing>,
-    delayed_so_far: u64,
-    /// When each audience was last handed on.
+    pending: HashMap<Audience, Outgoing>,
+    waiting: BTreeMap<Due, Waiting>,
+    waited: u64,
+    /// When each audience was last handed on; swept when it has doubled.
     handed: HashMap<Audience, Millis>,
+    sweep_at: usize,
 }
 
 impl Outbox {
-    pub(crate) fn new(min_interval: Millis, max_audiences: usize, max_keys: usize) -> Self {
+    pub(crate) fn new(min_interval: Millis, max_waiting: usize, max_keys: usize) -> Self {
         Outbox {
             min_interval,
-            max_audiences,
+            max_waiting,
             max_keys,
             pending: HashMap::new(),
-            delayed: BTreeMap::new(),
-            delayed_so_far: 0,
+            waiting: BTreeMap::new(),
+            waited: 0,
             handed: HashMap::new(),
+            sweep_at: 64,
         }
     }
 
@@ -62,18 +68,14 @@ impl Outbox {
     /// The entry, when too many wait.
     pub(crate) fn offer(&mut self, outgoing: Outgoing, now: Millis) -> Result<Option<Outgoing>, Outgoing> {
         if let Some(pending) = self.pending.get_mut(&outgoing.audience) {
-            pending.outgoing.join(outgoing, self.max_keys);
+            pending.join(outgoing, self.max_keys);
             return Ok(None);
         }
-        if self.min_interval == 0 {
-            return Ok(Some(outgoing));
-        }
-        self.handed.retain(|_, handed| handed.saturating_add(self.min_interval) > now);
-        match self.handed.get(&outgoing.audience) {
-            Some(handed) => self.wait(outgoing, handed.saturating_add(self.min_interval)).map(|()| None),
-            None if self.handed.len() >= self.max_audiences => Ok(Some(outgoing)),
-            None => {
-                self.handed.insert(outgoing.audience.clone(), now);
+        let handed = self.handed.get(&outgoing.audience).copied();
+        match handed.map(|handed| handed.saturating_add(self.min_interval)) {
+            Some(due) if due > now => self.wait(outgoing, due).map(|()| None),
+            _ => {
+                self.note_handed(&outgoing.audience, now);
                 Ok(Some(outgoing))
             }
         }
@@ -84,11 +86,11 @@ impl Outbox {
     /// # Errors
     /// The entry, when too many wait.
     pub(crate) fn delay(&mut self, outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
-        if self.delayed.len() >= self.max_audiences {
+        if self.waiting.len() >= self.max_waiting {
             return Err(outgoing);
         }
-        self.delayed_so_far += 1;
-        self.delayed.insert((due, self.delayed_so_far), outgoing);
+        let due = self.place(due);
+        self.waiting.insert(due, Waiting::Delayed(outgoing));
         Ok(())
     }
 
@@ -101,7 +103,7 @@ impl Outbox {
         let wait = 50_u64.saturating_mul(1 << outgoing.attempts.min(10)).min(5000);
         match self.pending.get_mut(&outgoing.audience) {
             Some(pending) => {
-                pending.outgoing.join(outgoing, self.max_keys);
+                pending.join(outgoing, self.max_keys);
                 Ok(())
             }
             None => self.wait(outgoing, now.saturating_add(wait)),
@@ -111,23 +113,19 @@ impl Outbox {
     /// What is due.
     pub(crate) fn take_due(&mut self, now: Millis) -> Vec<Outgoing> {
         let mut due = Vec::new();
-        while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
-            let delayed = entry.remove();
-            match self.offer(delayed, now) {
-                Ok(outgoing) => due.extend(outgoing),
-                Err(outgoing) => due.push(outgoing),
-            }
-        }
-        let ripe: Vec<_> = self.pending.iter().filter(|(_, pending)| pending.due <= now).collect();
-        let mut ripe: Vec<_> =
-            ripe.into_iter().map(|(audience, pending)| (pending.due, audience.clone())).collect();
-        ripe.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (_, audience) in ripe {
-            if let Some(pending) = self.pending.remove(&audience) {
-                if self.min_interval > 0 {
-                    self.handed.insert(audience, now);
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Waiting::Pending(audience) => {
+                    if let Some(pending) = self.pending.remove(&audience) {
+                        self.note_handed(&audience, now);
+                        due.push(pending);
+                    }
                 }
-                due.push(pending.outgoing);
+                // Its own interval may run; if nothing more can wait, it goes.
+                Waiting::Delayed(outgoing) => match self.offer(outgoing, now) {
+                    Ok(outgoing) => due.extend(outgoing),
+                    Err(outgoing) => due.push(outgoing),
+                },
             }
         }
         due
@@ -135,20 +133,40 @@ impl Outbox {
 
     /// When something is due next.
     pub(crate) fn next_due(&self) -> Option<Millis> {
-        let delayed = self.delayed.keys().next().map(|(due, _)| *due);
-        self.pending.values().map(|pending| pending.due).chain(delayed).min()
+        self.waiting.keys().next().map(|(due, _)| *due)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.delayed.is_empty()
+        self.waiting.is_empty()
     }
 
     fn wait(&mut self, outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
-        if self.pending.len() >= self.max_audiences {
+        if self.waiting.len() >= self.max_waiting {
             return Err(outgoing);
         }
-        self.pending.insert(outgoing.audience.clone(), Pending { outgoing, due });
+        let due = self.place(due);
+        self.waiting.insert(due, Waiting::Pending(outgoing.audience.clone()));
+        self.pending.insert(outgoing.audience.clone(), outgoing);
         Ok(())
+    }
+
+    fn place(&mut self, due: Millis) -> Due {
+        self.waited += 1;
+        (due, self.waited)
+    }
+
+    fn note_handed(&mut self, audience: &Audience, now: Millis) {
+        if self.min_interval == 0 {
+            return;
+        }
+        if self.handed.len() >= self.sweep_at {
+            self.handed.retain(|_, handed| handed.saturating_add(self.min_interval) > now);
+            self.sweep_at = (self.handed.len() * 2).max(64);
+        }
+        // Over the bound an audience goes without its interval rather than without its news.
+        if self.handed.len() < self.max_waiting {
+            self.handed.insert(audience.clone(), now);
+        }
     }
 }
 
@@ -219,12 +237,13 @@ mod tests {
 
     #[test]
     fn waiting_entries_are_bounded() {
-        let mut outbox = Outbox::new(0, 1, 1024);
+        let mut outbox = Outbox::new(0, 2, 1024);
         assert!(outbox.retry(outgoing("a"), 0).is_ok());
+        assert!(outbox.retry(outgoing("b"), 0).is_ok(), "it joins");
+        assert!(outbox.delay(outgoing("a"), 5).is_ok());
         let mut other = outgoing("a");
         other.audience = Audience::Scopes(Vec::new());
         assert!(outbox.retry(other, 0).is_err());
-        assert!(outbox.delay(outgoing("a"), 5).is_ok());
         assert!(outbox.delay(outgoing("a"), 5).is_err());
     }
 }
