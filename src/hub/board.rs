@@ -69,6 +69,10 @@ pub(crate) struct Seat {
 }
 
 /// What polling a session gives.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is returned, and boxing costs each read"
+)]
 pub(crate) enum Read {
     Batch(Batch),
     /// It is over, with the `retry` of its own that a shutdown gives.
@@ -490,11 +494,9 @@ impl Core {
         let entry = self.sessions.remove(index);
         self.subscriptions -= entry.session.subs.len();
         for sub in &entry.session.subs {
-            let moved = self.retention.unsubscribe(sub.topic, sub.place);
-            if let Some(moved) = moved
-                && let Some(other) = self.sessions.get_mut(moved.session as usize)
-                && let Some(theirs) = other.session.subs.get_mut(moved.slot as usize)
-            {
+            let Some(moved) = self.retention.unsubscribe(sub.topic, sub.place) else { continue };
+            let other = self.sessions.get_mut(moved.session as usize);
+            if let Some(theirs) = other.and_then(|other| other.session.subs.get_mut(moved.slot as usize)) {
                 theirs.place = sub.place;
             }
         }
@@ -515,10 +517,8 @@ impl Core {
 
     /// A topic stands in the queue once, however many events it has.
     fn enqueue(&mut self, id: TopicId, offset: u64) {
-        if let Some(topic) = self.retention.get_mut(id)
-            && !topic.queued
-            && !topic.subscribers.is_empty()
-        {
+        let Some(topic) = self.retention.get_mut(id) else { return };
+        if !topic.queued && !topic.subscribers.is_empty() {
             topic.queued = true;
             self.queue.push_back((id, offset));
         }

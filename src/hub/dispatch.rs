@@ -119,7 +119,7 @@ async fn run(mut guard: Running) {
             while let Some(at) = from {
                 let mut marked = Marked::default();
                 from = shared.board.visit((phase, PHASES), at, VISITS, now, &mut marked);
-                shared.settle(marked);
+                shared.settle(&marked);
                 tokio::task::yield_now().await;
             }
             phase = (phase + 1) % PHASES;

@@ -107,9 +107,8 @@ pub(crate) struct Wakes {
 impl Drop for Wakes {
     fn drop(&mut self) {
         let marked = std::mem::take(&mut self.marked);
-        let queued = marked.queued;
-        self.shared.settle(marked);
-        if queued {
+        self.shared.settle(&marked);
+        if marked.queued {
             self.shared.kick();
         }
     }
@@ -167,7 +166,7 @@ impl Shared {
     }
 
     /// Wakes sessions and tells the hook of those that ended.
-    pub(crate) fn settle(&self, marked: Marked) {
+    pub(crate) fn settle(&self, marked: &Marked) {
         marked.signals.iter().for_each(|signal| signal.wake());
         marked.ended.iter().for_each(|info| self.closed(info));
     }
@@ -179,9 +178,8 @@ impl Shared {
 
     /// Runs a hook. Its panic is its own.
     pub(crate) fn hook(&self, hook: Option<&SessionHook>, info: &SessionInfo) {
-        if let Some(hook) = hook
-            && catch_unwind(AssertUnwindSafe(|| hook(info))).is_err()
-        {
+        let Some(hook) = hook else { return };
+        if catch_unwind(AssertUnwindSafe(|| hook(info))).is_err() {
             tracing::error!(session = info.id, "a hook panicked");
         }
     }
@@ -208,9 +206,8 @@ impl Shared {
 
     fn fault(&self, fault: &Fault) {
         tracing::error!(%fault, "a part of a `Revalidate` was refused");
-        if let Some(hook) = &self.options.on_fault
-            && catch_unwind(AssertUnwindSafe(|| hook(fault))).is_err()
-        {
+        let Some(hook) = &self.options.on_fault else { return };
+        if catch_unwind(AssertUnwindSafe(|| hook(fault))).is_err() {
             tracing::error!("the fault hook panicked");
         }
     }
@@ -442,7 +439,7 @@ impl Hub {
     /// Ends every stream, each with a `retry` of its own, and turns late ones away. Publishing still works.
     pub fn shutdown(&self) {
         let marked = self.shared.board.shut();
-        self.shared.settle(marked);
+        self.shared.settle(&marked);
     }
 
     /// Figures of this moment.
@@ -453,7 +450,6 @@ impl Hub {
 
     /// The core of the layer, for stacks whose layers are not tower's: call it before the inner service, and
     /// [`Observation::finish`] after.
-    #[must_use]
     pub fn observe(&self, method: &Method, headers: &HeaderMap) -> Observation {
         Observation {
             hub: self.clone(),
@@ -519,12 +515,11 @@ impl Observation {
                 self.hub.shared.publish_lenient(revalidate, self.origin);
             }
         }
-        if self.is_get
-            && status.is_success()
-            && may_stamp(headers)
-            && let Ok(cursor) = HeaderValue::try_from(self.cursor.to_string())
-        {
-            headers.insert(CURSOR_HEADER, cursor);
+        if self.is_get && status.is_success() && may_stamp(headers) {
+            // A cursor is ASCII without control characters.
+            if let Ok(cursor) = HeaderValue::try_from(self.cursor.to_string()) {
+                headers.insert(CURSOR_HEADER, cursor);
+            }
         }
     }
 }

@@ -55,9 +55,10 @@ impl PledgeGuard {
 
 impl Drop for PledgeGuard {
     fn drop(&mut self) {
-        if !self.settled.load(Ordering::Acquire)
-            && let Some(hub) = self.hub.upgrade()
-        {
+        if self.settled.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(hub) = self.hub.upgrade() {
             hub.publish_lenient(std::mem::take(&mut self.revalidate), None);
         }
     }

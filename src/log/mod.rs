@@ -130,7 +130,9 @@ impl std::fmt::Debug for Delivered {
 }
 
 /// Tells what became of an append. Dropped without a word it says [`AppendError::Unknown`].
-pub struct Ack(Option<Box<dyn FnOnce(Result<Cursor, AppendError>) + Send>>);
+pub struct Ack(Option<Told>);
+
+type Told = Box<dyn FnOnce(Result<Cursor, AppendError>) + Send>;
 
 impl Ack {
     pub(crate) fn new(told: impl FnOnce(Result<Cursor, AppendError>) + Send + 'static) -> Self {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Posted;
 use crate::{Channel, Cursor, GapReason, Origin, QueryKey};
 
@@ -54,7 +56,15 @@ pub(crate) struct Stretch {
 }
 
 impl Batch {
-    pub(crate) fn is_only_messages(&self) -> bool {
+    /// The frame of the batch's one message, if its id acknowledges all of the batch: what is written is then
+    /// the shared bytes themselves.
+    pub(crate) fn only_frame(&self) -> Option<&Bytes> {
+        let [only] = &self.messages[..] else { return None };
+        let acknowledges = self.cursor.is_some_and(|cursor| cursor.offset == only.offset) && only.id_len > 0;
+        (acknowledges && self.is_only_messages()).then_some(&only.frame)
+    }
+
+    fn is_only_messages(&self) -> bool {
         self.opening.is_none()
             && self.keys.is_empty()
             && self.gap.is_none()

@@ -208,10 +208,8 @@ impl Session {
         for sub in self.subs.iter().filter(|sub| sub.live) {
             let Some(topic) = retention.get(sub.topic) else { continue };
             let Kept::Ring(ring) = &topic.kept else { continue };
-            if let TopicName::Channel(channel) = &topic.name
-                && ring.is_promised()
-                && topic.last.max(retention.floor(topic)) > self.position
-            {
+            let TopicName::Channel(channel) = &topic.name else { continue };
+            if ring.is_promised() && topic.last.max(retention.floor(topic)) > self.position {
                 self.missed.push(channel.clone());
             }
         }
@@ -399,10 +397,8 @@ impl Session {
             }
             let Some(Kept::Ring(ring)) = retention.get(sub.topic).map(|topic| &topic.kept) else { continue };
             let due = |offset| !sub.live && offset <= position && offset > sub.from;
-            if let Some(newest) = ring.newest().filter(|newest| due(newest.offset))
-                && ring.keep == Keep::Latest
-            {
-                batch.current.push(newest.clone());
+            if ring.keep == Keep::Latest {
+                batch.current.extend(ring.newest().filter(|newest| due(newest.offset)).cloned());
             }
         }
     }

@@ -73,12 +73,8 @@ pub(super) fn goodbye(reason: ByeReason, retry_ms: Option<u64>) -> Bytes {
 impl Live {
     /// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
     fn encode(&self, batch: &Batch) -> Bytes {
-        if let [only] = &batch.messages[..]
-            && batch.is_only_messages()
-            && batch.cursor.is_some_and(|cursor| cursor.offset == only.offset)
-            && only.id_len > 0
-        {
-            return only.frame.clone();
+        if let Some(frame) = batch.only_frame() {
+            return frame.clone();
         }
         let mut out = Encoder::default();
         // The last offset that stands in the stream as an id, as far as this batch knows.
