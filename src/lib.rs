@@ -1,12 +1,106 @@
+//! Live queries for tower apps: your handler says what it changed, every open browser that may know refetches.
+//!
+//! One [`RevalidateLayer`] watches responses: it takes the [`Revalidate`] that a handler set and publishes it on
+//! the [`Hub`]. One [`RealtimeService`] serves Server-Sent Events. Both speak `http`, `http-body` and `bytes`
+//! only, so that they plug into axum, hyper and every other tower stack.
+//!
+//! ```no_run
+//! use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
+//! use tower_revalidate::{Hub, Revalidate};
+//!
+//! async fn create() -> impl IntoResponse {
+//!     (StatusCode::CREATED, Revalidate::key("posts.list"), Json("created")) // feature "axum"
+//! }
+//!
+//! # async fn serve() -> std::io::Result<()> {
+//! let hub = Hub::new();
+//! let app = Router::new()
+//!     .route("/posts", get(async || Json(["…"])).post(create))
+//!     .nest_service("/realtime", hub.service())
+//!     .layer(hub.layer()); // last: it sees every route
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app)
+//!     .with_graceful_shutdown(async move {
+//!         tokio::signal::ctrl_c().await.ok();
+//!         hub.shutdown();
+//!     })
+//!     .await
+//! # }
+//! ```
+//!
+//! # The words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [`Hub`] | the heart; cheap to clone, publishes from any handler, task or plain thread |
+//! | [`Revalidate`] | what a handler says: keys that became stale, and for whom |
+//! | [`QueryKey`] | segments; a prefix of whole segments matches |
+//! | [`Scope`] | what a connection *is*: `user:123`. Granted by the server |
+//! | [`Channel`] | what a connection *follows*: `room:42`. Asked for by the client, allowed by the server; kept as its [`Policy`] says |
+//! | [`Grant`] | identity, scopes, channels that may be followed. From the request's extensions, where your auth middleware put it |
+//! | [`Subscription`] | a session in process: for workers, and for your tests |
+//! | [`Pledge`] | publishes when a handler is dropped in its middle |
+//! | [`Receipt`] | what became of a publish |
+//! | [`Cursor`] | a place in the one order of events |
+//! | [`EventLog`] | that order: in memory, or over a broker |
+//!
+//! # Where to look
+//!
+//! - [`guarantees`]: what is promised, what is not, and what a hub holds.
+//! - [`layer`], [`service`], [`stream`], [`log`]: the story of each part, with an example that runs.
+//! - [`Builder`]: every option with its default.
+//!
+//! # What a client hears
+//!
+//! `GET {mount}/events?channels=room:42,announcements` answers `text/event-stream` with the events `hello`,
+//! `revalidate`, `message`, `gap` and `bye`:
+//!
+//! ```text
+//! retry: 2371
+//! id: k3f9a2-29
+//! event: hello
+//! data: {"session":"…","resumed":true,"live":true,"heartbeatMs":15000,"spreadMs":0,"channels":["room:42"],"denied":[]}
+//!
+//! id: k3f9a2-2a
+//! event: revalidate
+//! data: {"keys":[["posts","list"]],"origin":"…","spreadMs":0}
+//!
+//! id: k3f9a2-2b
+//! event: message
+//! data: {"channel":"room:42","event":"new_message","data":{"text":"hello"}}
+//!
+//! event: gap
+//! data: {"reason":"evicted","channels":["room:42"],"spreadMs":0}
+//! id: k3f9a2-30
+//!
+//! : k3f9a2-31
+//! id: k3f9a2-31
+//!
+//! retry: 1000
+//! event: bye
+//! data: {"reason":"shutdown"}
+//! ```
+//!
+//! A browser's own `EventSource` resumes by itself. A plain page refetches on a `hello` that did not resume, on
+//! `gap` (all of it, or the `channels` named), and on `revalidate` what has one of the `keys` as a prefix; it
+//! first waits for a random time up to `spreadMs`. A comment with a bare `id` is the heartbeat. A channel that
+//! was asked for and is not allowed stands in `denied`; the rest works.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `axum`: [`Revalidate`] as a part of an axum response.
+//! - `test-util`: seeds for everything that is drawn, so that a simulation replays exactly.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
-//! Live queries for tower apps.
 
 mod access;
 mod channel;
 mod cursor;
 mod error;
 mod event;
-pub mod hub;
+mod hub;
 mod key;
 pub mod layer;
 pub mod log;
@@ -19,6 +113,9 @@ mod sse;
 pub mod stream;
 mod sync;
 
+#[doc = include_str!("../docs/guarantees.md")]
+pub mod guarantees {}
+
 pub use access::{BoxError, Grant, Pattern, Refusal};
 pub use channel::{Channel, Policy};
 pub use cursor::{Cursor, CursorError, Epoch};
@@ -27,9 +124,14 @@ pub use event::{Event, Gap, GapReason, Message, Origin, Stale, message, revalida
 pub use hub::{Builder, ByeReason, ChannelPublisher, Hub, Observation, Pledge, Receipt, SessionInfo, Stats};
 pub use key::{IntoQueryKey, KeyError, QueryKey};
 pub use layer::{MountLayer, RevalidateLayer};
-pub use log::{Ack, AppendError, EventLog, Follower, MemoryLog, Record};
+pub use log::{AppendError, EventLog};
 pub use name::{IntoName, Name, NameError};
 pub use revalidate::{Fault, Revalidate, RevalidateExt};
 pub use scope::Scope;
 pub use service::RealtimeService;
 pub use stream::{RecvError, SseBody, Subscription};
+
+/// The README's examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

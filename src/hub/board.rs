@@ -258,7 +258,7 @@ impl Board {
         Ok(Seat { index, signal, info })
     }
 
-    /// Follows one more topic with an open session.
+    /// Follows one more topic with an open session, from now on; one that it follows already stays as it is.
     pub(crate) fn follow(&self, seat: &Seat, follow: &Follow) -> Result<(), Closed> {
         let mut core = self.core.lock();
         let core = &mut *core;
@@ -269,9 +269,17 @@ impl Board {
         if !Arc::ptr_eq(&entry.signal, &seat.signal) {
             return Err(Closed::Shutdown);
         }
+        // Two places in one list would be heard twice, and leaving would mix them up.
+        let known = core.retention.find(&follow.name);
+        if entry.session.subs.iter().any(|sub| Some(sub.topic) == known) {
+            return Ok(());
+        }
         let mut session = std::mem::replace(&mut entry.session, Session::new());
         core.subscribe(&mut session, seat.index, follow);
+        session.begin_newest(&core.retention);
         core.sessions[seat.index].session = session;
+        // A current value may be due, and the session may have looked and gone to sleep.
+        seat.signal.mark();
         Ok(())
     }
 

@@ -231,6 +231,11 @@ impl Retention {
         }
     }
 
+    /// The topic of this name, if it is there.
+    pub(crate) fn find(&self, name: &TopicName) -> Option<TopicId> {
+        self.by_name.get(name).copied()
+    }
+
     /// Adds a session to a topic's list. Returns the topic and the place in the list.
     pub(crate) fn subscribe(&mut self, name: &TopicName, session: u32, slot: u32) -> (TopicId, u32) {
         let id = self.topic(name);

@@ -142,6 +142,16 @@ impl Session {
         self.subs.push(Sub { topic, place, from, live: replay == Replay::Live, wants_current: true });
     }
 
+    /// The topic followed last is heard from now on, with its current value if it keeps one: the session may
+    /// stand far behind, and was not there when the rest was said.
+    pub(crate) fn begin_newest(&mut self, retention: &Retention) {
+        let Some(sub) = self.subs.last_mut() else { return };
+        let kept = retention.get(sub.topic).map(|topic| &topic.kept);
+        if !matches!(kept, Some(Kept::Ring(ring)) if ring.keep == Keep::Latest) {
+            sub.from = sub.from.max(retention.tip());
+        }
+    }
+
     /// Takes its place, after it followed its topics. With `wait_until`, a cursor ahead of the tip waits.
     pub(crate) fn start(
         &mut self,
