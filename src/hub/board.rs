@@ -438,7 +438,8 @@ impl Board {
             let Some(entry) = core.sessions.get_mut(index) else { continue };
             let dirty = entry.signal.is_dirty();
             entry.dirty_since = dirty.then(|| entry.dirty_since.unwrap_or(now));
-            let stalled = entry.dirty_since.is_some_and(|since| now >= since + self.options.stall_after);
+            let stalled =
+                entry.dirty_since.is_some_and(|since| now >= since.saturating_add(self.options.stall_after));
             if entry.expires.is_some_and(|expires| now >= expires) {
                 core.end(index, ByeReason::Expired, 0, marked);
             } else if stalled && entry.heartbeats {

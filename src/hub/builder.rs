@@ -349,6 +349,9 @@ impl Builder {
         if self.board.heartbeat < 50 {
             self.refuse("heartbeat", "under 50 ms".into());
         }
+        if u32::try_from(self.board.sessions).is_err() {
+            self.refuse("max_sessions", "over 4 294 967 295".into());
+        }
         if self.board.write_bytes == 0 {
             self.refuse("write_bytes", "must not be 0".into());
         }

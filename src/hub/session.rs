@@ -41,6 +41,12 @@ impl Shared {
         for fault in &ask.grant.faults {
             tracing::error!(%fault, identity = ask.grant.identity(), "a name in a grant was refused");
         }
+        if ask.grant.scopes.len() > MAX_SCOPES {
+            tracing::error!(
+                identity = ask.grant.identity(),
+                "a grant has over {MAX_SCOPES} scopes; the rest is not used"
+            );
+        }
         self.flush(self.clock.now());
         let mut follows = vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }];
         for scope in ask.grant.scopes.iter().take(MAX_SCOPES) {
