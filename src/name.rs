@@ -118,6 +118,13 @@ impl<N: Name + Clone> IntoName<N> for &N {
     }
 }
 
+/// `grant.follow(Pattern::under(("user", id)))`: who takes a name takes its refusal, too.
+impl<N: Name> IntoName<N> for Result<N, NameError> {
+    fn into_name(self) -> Result<N, NameError> {
+        self
+    }
+}
+
 macro_rules! tuples {
     ($(($($part:ident),+))+) => {$(
         impl<Built: Name, $($part: fmt::Display),+> IntoName<Built> for ($($part,)+) {

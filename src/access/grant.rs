@@ -14,6 +14,13 @@ use crate::{Channel, Cursor, IntoName, NameError, Scope};
 /// What a connection is, and what it may follow and publish. Made by the server, never by the client.
 ///
 /// Building one never fails: a refused name grants nothing and is logged at `error` when the grant is used.
+/// ```
+/// use tower_revalidate::{Grant, Pattern};
+///
+/// let id = 7;
+/// let grant = Grant::user(id).scope("role:admin").follow(("room", 42)).follow(Pattern::under(("user", id)));
+/// ```
+///
 /// A grant without an expiry ends its stream after 15 minutes less up to 20 %; the client comes back, and the
 /// app's middleware makes a new one. In-process subscriptions do not expire unless the grant says so.
 ///

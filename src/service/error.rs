@@ -5,8 +5,6 @@ use serde::Serialize;
 
 use crate::{Refusal, SseBody};
 
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
 /// An error answer.
 pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Response<SseBody> {
     #[derive(Serialize)]
@@ -18,7 +16,7 @@ pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Respons
     let json = serde_json::to_vec(&Error { code, message }).unwrap_or_default();
     let mut response = Response::new(SseBody::once(json));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -92,25 +92,21 @@ where
         match parts.method {
             Method::GET => RealtimeFuture(State::Events(Box::new(Events::new(self.hub.clone(), parts)))),
             Method::HEAD => RealtimeFuture::ready(crate::stream::with_headers(SseBody::empty())),
-            Method::OPTIONS => RealtimeFuture::ready(allow(StatusCode::NO_CONTENT, SseBody::empty())),
-            _ => {
-                let refused = error::response(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "methodnotallowed",
-                    "events are read with GET",
-                );
-                RealtimeFuture::ready(allow(StatusCode::METHOD_NOT_ALLOWED, refused.into_body()))
+            Method::OPTIONS => {
+                let mut response = Response::new(SseBody::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                RealtimeFuture::ready(allow(response))
             }
+            _ => RealtimeFuture::ready(allow(error::response(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "methodnotallowed",
+                "events are read with GET",
+            ))),
         }
     }
 }
 
-fn allow(status: StatusCode, body: SseBody) -> Response<SseBody> {
-    let mut response = Response::new(body);
-    if status != StatusCode::NO_CONTENT {
-        response.headers_mut().insert(header::CONTENT_TYPE, error::JSON);
-    }
-    *response.status_mut() = status;
+fn allow(mut response: Response<SseBody>) -> Response<SseBody> {
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
 }

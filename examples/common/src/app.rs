@@ -103,8 +103,7 @@ impl App {
         let visitor = Visitor::of(headers);
         let grant = match visitor.signed_in() {
             Some(name) => {
-                let own = Pattern::children(("user", name)).expect("a name is letters and digits");
-                let grant = Grant::user(name).follow(own);
+                let grant = Grant::user(name).follow(Pattern::children(("user", name)));
                 let store = self.store.lock();
                 let hers = store.rooms.iter().filter(|(_, members)| members.contains(&name));
                 hers.fold(grant, |grant, (room, _)| grant.follow(("room", *room)))
