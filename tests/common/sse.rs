@@ -226,25 +226,29 @@ where
     }
 
     /// Everything up to the end of the stream, which comes.
-    #[track_caller]
-    pub fn rest(&mut self) -> impl Future<Output = Vec<Frame>> {
-        let rest = async move {
-            let mut frames = Vec::new();
-            while let Some(frame) = self.read().await {
-                frames.push(frame);
-            }
-            frames
-        };
-        soon("the end of a stream", rest)
-    }
-
-    /// The blocks that can be read without waiting.
-    pub fn ready(&mut self) -> Vec<Frame> {
+    pub async fn rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
-        while let Some(Some(frame)) = self.read().now_or_never() {
+        while let Some(frame) = self.frame().await {
             frames.push(frame);
         }
         frames
+    }
+
+    /// The blocks that can be read once dispatch had its turns, at this moment of the paused clock.
+    pub async fn ready(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for _ in 0..64 {
+            tokio::task::yield_now().await;
+            while let Some(Some(frame)) = self.read().now_or_never() {
+                frames.push(frame);
+            }
+        }
+        frames
+    }
+
+    /// The blocks that came already.
+    pub fn parsed(&mut self) -> Vec<Frame> {
+        std::iter::from_fn(|| self.parser.frame()).collect()
     }
 
     /// One chunk of bytes, as the server gets it to write; none at the end.
