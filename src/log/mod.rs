@@ -50,8 +50,9 @@ pub trait EventLog: Send + Sync + 'static {
 #[serde(transparent)]
 pub struct Record(pub(crate) RecordKind);
 
+/// The kind is the outer key: an inner tag would be read through a buffer, which cannot hold the raw payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum RecordKind {
     Revalidate {
         audience: Audience,
@@ -181,4 +182,31 @@ pub enum AppendError {
     /// The log will never take this record.
     #[error("the log refused the record: {0}")]
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back_as_written() {
+        let channel = Channel::parse("room:1").unwrap();
+        let data = RawValue::from_string(r#"{"b":1.50,"a":[]}"#.to_owned()).unwrap();
+        let origin = Origin::parse(&[b'a'; 32]);
+        let audience = Audience::scopes(vec![Scope::parse("user:1").unwrap()]);
+        for kind in [
+            RecordKind::Message { channel, event: "said".into(), data },
+            RecordKind::Revalidate {
+                audience: Audience::Everyone,
+                keys: vec![QueryKey::everything()],
+                origin,
+            },
+            RecordKind::Revalidate { audience, keys: vec![QueryKey::new("a.b").unwrap()], origin: None },
+            RecordKind::Regrant { identity: "1".into() },
+        ] {
+            let json = serde_json::to_string(&Record(kind)).unwrap();
+            let read: Record = serde_json::from_slice(json.as_bytes()).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), json);
+        }
+    }
 }
