@@ -345,27 +345,16 @@ impl Board {
     pub(crate) fn append(&self, offset: u64, record: &Record, now: Millis) -> Marked {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let Appended { topics, ended } = core.retention.append(offset, record, now);
-        let mut marked = Marked::default();
-        for index in ended {
-            core.end(index as usize, ByeReason::Grant, 0, &mut marked);
-        }
-        for topic in topics {
-            core.enqueue(topic, offset);
-        }
-        core.settle_queue(&mut marked);
-        marked
+        let appended = core.retention.append(offset, record, now);
+        core.take_in(appended, offset)
     }
 
     /// Everything up to `offset` is unknown.
     pub(crate) fn trim(&self, offset: u64) -> Marked {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let topic = core.retention.trim(offset);
-        core.enqueue(topic, offset);
-        let mut marked = Marked::default();
-        core.settle_queue(&mut marked);
-        marked
+        let appended = core.retention.trim(offset);
+        core.take_in(appended, offset)
     }
 
     /// A new order begins.
@@ -522,6 +511,19 @@ impl Core {
             marked.signals.push(entry.signal);
             marked.ended.push(entry.info);
         }
+    }
+
+    /// Ends the sessions that an event ended, and queues the topics that it touched.
+    fn take_in(&mut self, Appended { topics, ended }: Appended, offset: u64) -> Marked {
+        let mut marked = Marked::default();
+        for index in ended {
+            self.end(index as usize, ByeReason::Grant, 0, &mut marked);
+        }
+        for topic in topics {
+            self.enqueue(topic, offset);
+        }
+        self.settle_queue(&mut marked);
+        marked
     }
 
     /// A topic stands in the queue once, however many events it has.

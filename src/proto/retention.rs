@@ -134,9 +134,10 @@ impl Retention {
         topic.floor.max(self.base)
     }
 
-    /// A cursor of this identity below this is from before its grant changed (R10).
+    /// A cursor of this identity below this is from before its grant changed (R10), or may be: what is unknown
+    /// may have been a change.
     pub(crate) fn identity_floor(&self, identity: &str) -> u64 {
-        self.floors.of(&TopicName::Identity(identity.into()))
+        self.floors.of(&TopicName::Identity(identity.into())).max(self.base)
     }
 
     /// Puts an event in its topics, then moves the tip.
@@ -147,7 +148,7 @@ impl Retention {
         }
         if offset > self.tip + 1 {
             // A jump: what lay between was trimmed before it was heard.
-            appended.topics.push(self.trim(offset - 1));
+            appended = self.trim(offset - 1);
         }
         match &record.0 {
             RecordKind::Revalidate { audience, keys, origin } => {
@@ -187,7 +188,7 @@ impl Retention {
                 let name = TopicName::Identity(identity.as_str().into());
                 self.floors.raise(&name, offset);
                 if let Some(topic) = self.by_name.get(&name).and_then(|id| self.topics.get(*id as usize)) {
-                    appended.ended = topic.subscribers.iter().map(|subscriber| subscriber.session).collect();
+                    appended.ended.extend(topic.subscribers.iter().map(|subscriber| subscriber.session));
                 }
             }
         }
@@ -196,14 +197,18 @@ impl Retention {
         appended
     }
 
-    /// Everything up to `offset` was forgotten elsewhere before it was heard here. Returns the topic whose
-    /// sessions must look, which is everyone.
-    pub(crate) fn trim(&mut self, offset: u64) -> TopicId {
-        self.base = self.base.max(offset);
-        self.tip = self.tip.max(offset);
-        let everyone = &mut self.topics[EVERYONE as usize];
-        everyone.last = everyone.last.max(offset);
-        EVERYONE
+    /// Everything up to `offset` was forgotten elsewhere before it was heard here. Everyone must look, and the
+    /// sessions of users end: a change of their grant may have been among it (R10).
+    pub(crate) fn trim(&mut self, offset: u64) -> Appended {
+        if offset <= self.tip {
+            return Appended::default(); // all of it was heard
+        }
+        self.base = offset;
+        self.tip = offset;
+        self.topics[EVERYONE as usize].last = offset;
+        let identities = self.topics().filter(|topic| matches!(topic.name, TopicName::Identity(_)));
+        let ended = identities.flat_map(|topic| &topic.subscribers).map(|subscriber| subscriber.session);
+        Appended { ended: ended.collect(), topics: vec![EVERYONE] }
     }
 
     /// A new order begins at `tip`; nothing of the old one can be compared with it.
