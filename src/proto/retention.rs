@@ -205,7 +205,11 @@ impl Retention {
         }
         self.base = offset;
         self.tip = offset;
-        self.topics[EVERYONE as usize].last = offset;
+        let everyone = &mut self.topics[EVERYONE as usize];
+        if self.silence.remove(&(everyone.last, EVERYONE)) {
+            self.silence.insert((offset, EVERYONE));
+        }
+        everyone.last = offset;
         let identities = self.topics().filter(|topic| matches!(topic.name, TopicName::Identity(_)));
         let ended = identities.flat_map(|topic| &topic.subscribers).map(|subscriber| subscriber.session);
         Appended { ended: ended.collect(), topics: vec![EVERYONE] }
