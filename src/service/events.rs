@@ -123,7 +123,8 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match &*name {
                 "channels" => {
-                    let list = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+                    // Not trimmed: a name is what it is, also one that ends with a blank.
+                    let list = value.split(',').filter(|name| !name.is_empty());
                     for name in list.map(|name| Cow::Owned(name.to_owned())) {
                         if !names.contains(&name) {
                             names.push(name);
