@@ -208,7 +208,7 @@ async fn a_query_has_at_most_8_kib() {
 async fn a_channel_that_is_refused_is_listed_and_the_rest_opens() {
     let hub = Hub::builder().channel("news", Policy::history(8).public()).build().unwrap();
     let long = "x".repeat(257);
-    let asked = format!("room:1,news,user:2:private,a*,{long},:, ,,");
+    let asked = format!("room:1,news,user:2:private,a*,{long},:, news,,");
     let mut stream = Visit::user("alice").following(&asked).open(&hub).await;
     let hello = stream.hello.json();
     assert_eq!(hello["channels"], serde_json::json!(["room:1", "news"]));
@@ -219,6 +219,7 @@ async fn a_channel_that_is_refused_is_listed_and_the_rest_opens() {
             {"channel": "a*", "code": "malformed"},
             {"channel": long, "code": "malformed"},
             {"channel": ":", "code": "malformed"},
+            {"channel": " news", "code": "accessdenied"},
         ])
     );
     for (channel, hears) in [("user:2:private", false), ("room:1", true), ("news", true)] {

@@ -1,0 +1,58 @@
+//! What an operator reads in the log. A process of its own: who listens to `tracing` is global.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use common::Visit;
+use http::{Request, Response};
+use parking_lot::Mutex;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_revalidate::{Grant, Hub, Revalidate, RevalidateExt};
+
+/// Row G3: what is refused in a handler is in the log at `error`, since the handler has nobody to tell.
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_said_wrong_is_logged_as_an_error() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+    struct Line(String);
+    impl tracing::field::Visit for Line {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+            self.0.push_str(&format!("{field}={value:?} "));
+        }
+    }
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.target().starts_with("tower_revalidate")
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(format!("{} ", event.metadata().level()));
+            event.record(&mut line);
+            self.0.lock().push(line.0);
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    let log = Log::default();
+    tracing::subscriber::set_global_default(log.clone()).unwrap();
+    let hub = Hub::new();
+    let app = hub.layer().layer(service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(()).revalidate(Revalidate::key("x").to(("user", "sneaky*"))))
+    }));
+    app.oneshot(Request::post("/").body(()).unwrap()).await.unwrap();
+    drop(Visit::of(Grant::user("alice").scope(("role", "odd*"))).open(&hub).await);
+    let lines = log.0.lock().clone();
+    let errors: Vec<_> = lines.iter().filter(|line| line.starts_with("ERROR")).collect();
+    assert_eq!(errors.len(), 2, "{lines:#?}");
+    assert!(errors[0].contains("sneaky*") && errors[1].contains("odd*"), "{errors:#?}");
+    let said = |text: &str| lines.iter().any(|line| line.starts_with("DEBUG") && line.contains(text));
+    assert!(said("session opened") && said("session closed") && said("alice"), "{lines:#?}");
+}
