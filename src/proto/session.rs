@@ -134,9 +134,15 @@ impl Session {
     pub(crate) fn follow(&mut self, topic: TopicId, place: u32, replay: Replay, retention: &Retention) {
         let kept = retention.get(topic).map(|topic| &topic.kept);
         let ephemeral = matches!(kept, Some(Kept::Ring(ring)) if ring.keep == Keep::Ephemeral);
+        // Where a place of another epoch lies in this one nobody knows. Nothing from before is due then, and
+        // whoever returns is told that it missed something, as one who follows live is.
+        let replay = match replay {
+            Replay::Since(cursor) if cursor.epoch != retention.epoch() => Replay::Live,
+            known => known,
+        };
         let from = match replay {
             Replay::Retained if !ephemeral => 0,
-            Replay::Since(cursor) if cursor.epoch == retention.epoch() && !ephemeral => cursor.offset,
+            Replay::Since(cursor) if !ephemeral => cursor.offset,
             _ => retention.tip(),
         };
         self.subs.push(Sub { topic, place, from, live: replay == Replay::Live, wants_current: true });
