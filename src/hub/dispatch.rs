@@ -5,6 +5,7 @@
 //! there is none, the next session or publish does. Without any runtime, publishing dispatches inline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -30,8 +31,9 @@ pub(crate) struct Task {
 /// Held by the task; drops with it.
 struct Running {
     shared: Arc<Shared>,
-    /// A task that was never polled was spawned on a runtime that is down.
-    started: bool,
+    /// Whether a runtime took the task. One that is down drops it while it spawns, and is no place to start
+    /// again; one that goes down later may drop it before it was ever polled.
+    taken: Arc<AtomicBool>,
     ended: bool,
 }
 
@@ -41,7 +43,7 @@ impl Drop for Running {
             return;
         }
         *self.shared.task.running.lock() = false;
-        if self.started && !std::thread::panicking() {
+        if self.taken.load(Ordering::Acquire) && !std::thread::panicking() {
             self.shared.start();
         }
     }
@@ -82,9 +84,11 @@ impl Shared {
                 }
                 *running = true;
             }
-            let guard = Running { shared: self.clone(), started: false, ended: false };
+            let taken = Arc::new(AtomicBool::new(false));
+            let guard = Running { shared: self.clone(), taken: taken.clone(), ended: false };
             // A runtime that is down drops the task at once, and the guard takes the flag back.
             runtime.spawn(run(guard));
+            taken.store(true, Ordering::Release);
             if *self.task.running.lock() {
                 return;
             }
@@ -104,7 +108,6 @@ impl Shared {
 }
 
 async fn run(mut guard: Running) {
-    guard.started = true;
     let shared = guard.shared.clone();
     let tick = shared.tick();
     let mut next_tick = shared.clock.now() + tick;
