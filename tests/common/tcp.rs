@@ -164,24 +164,25 @@ impl Raw {
     pub async fn read_until(&mut self, text: &str) -> Vec<u8> {
         let mut came = Vec::new();
         let read = async {
-            while !came.windows(text.len()).any(|window| window == text.as_bytes()) {
+            let mut searched = 0;
+            while !came[searched..].windows(text.len()).any(|window| window == text.as_bytes()) {
+                searched = came.len().saturating_sub(text.len());
                 let read = self.socket.read_buf(&mut came).await.unwrap();
-                assert!(read > 0, "the server hung up after {:?}", String::from_utf8_lossy(&came));
+                assert!(read > 0, "the server hung up before {text:?}, after {} bytes", came.len());
             }
         };
         soon(text, read).await;
         came
     }
 
-    /// Reads exactly so many bytes of the connection, chunked as they are, or up to its end.
-    pub async fn read(&mut self, bytes: usize) -> Vec<u8> {
+    /// Reads so many bytes of the connection, as they are, or fewer if `last` came.
+    pub async fn read(&mut self, bytes: usize, last: &str) -> Vec<u8> {
         let mut came = Vec::with_capacity(bytes);
         let read = async {
-            while came.len() < bytes {
+            while came.len() < bytes && !came.windows(last.len()).any(|window| window == last.as_bytes()) {
                 let mut rest = (&mut self.socket).take((bytes - came.len()) as u64);
-                if rest.read_buf(&mut came).await.unwrap_or(0) == 0 {
-                    break;
-                }
+                let read = rest.read_buf(&mut came).await.unwrap();
+                assert!(read > 0, "the server hung up");
             }
         };
         soon("bytes", read).await;
