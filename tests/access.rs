@@ -10,7 +10,7 @@ use common::{Visit, json, soon};
 use http::StatusCode;
 use serde_json::json;
 use tower::ServiceExt;
-use tower_revalidate::{Channel, Cursor, Grant, Hub, Pattern, Policy, Refusal, Revalidate};
+use tower_revalidate::{Channel, Cursor, Grant, Hub, Pattern, Policy, Refusal, Revalidate, Scope};
 
 type Stack = fn(&Hub) -> App;
 
@@ -312,6 +312,46 @@ async fn a_current_value_is_for_those_who_may_see_what_was_before() {
         let frames = stream.ready().await;
         assert_eq!(frames.iter().any(|frame| frame.name == "message"), sees, "{grant:?}");
     }
+}
+
+/// Row B8: what is a scope, and whom it matches: itself, letter by letter, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_scope_matches_itself_and_nothing_else() {
+    let scopes = [
+        "user:123",
+        "user:1234",
+        "user:12",
+        "user",
+        "user:123:roles",
+        "role:admin",
+        "role:Admin",
+        "tenant:abc-corp",
+        "room:é",
+        "room:e\u{301}",
+        "room:1 ",
+    ];
+    for text in scopes {
+        let hub = Hub::new();
+        let scope = Scope::parse(text).unwrap();
+        let mut streams = Vec::new();
+        for other in scopes {
+            streams.push((other, Visit::of(Grant::anonymous().scope(other)).open(&hub).await));
+        }
+        hub.revalidate(Revalidate::key("x").to(&scope)).await.unwrap();
+        hub.revalidate("sentinel").await.unwrap();
+        for (other, mut stream) in streams {
+            assert_eq!(
+                stream.next().await.keys().len(),
+                if other == text { 2 } else { 1 },
+                "{text} and {other}"
+            );
+        }
+    }
+    for refused in ["", ":", "user:", ":1", "a::b", "user:*", "*", "**", "a,b", "a\nb", "a\u{0}", "a\u{85}b"]
+    {
+        assert!(Scope::parse(refused).is_err(), "{refused:?}");
+    }
+    assert!(Scope::parse(&"x".repeat(256)).is_ok() && Scope::parse(&"x".repeat(257)).is_err());
 }
 
 /// Bounded, whatever a grant says.

@@ -315,6 +315,65 @@ async fn a_log_that_fails_delays_revalidations_and_fails_messages() {
     assert!(matches!(hub.revalidate("x").await, Err(PublishError::Log(AppendError::Refused(_)))));
 }
 
+/// One log that several hubs follow, as the nodes behind a balancer do.
+#[derive(Clone)]
+struct SharedLog(Arc<Mutex<(u64, Vec<Follower>)>>);
+
+impl EventLog for SharedLog {
+    fn tip(&self) -> Cursor {
+        Cursor { epoch: Epoch::from_random(7), offset: self.0.lock().0 }
+    }
+    fn follow(&self, _: Cursor, follower: Follower) {
+        self.0.lock().1.push(follower);
+    }
+    fn append(&self, record: Record, ack: Ack) {
+        // As it would travel: as bytes.
+        let record: Record = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
+        let (offset, delivered) = {
+            let mut log = self.0.lock();
+            log.0 += 1;
+            let offset = log.0;
+            (offset, log.1.iter().map(|follower| follower.event(offset, &record)).collect::<Vec<_>>())
+        };
+        ack.appended(Cursor { epoch: Epoch::from_random(7), offset });
+        drop(delivered);
+    }
+}
+
+/// Defect 15: what is published on one node is heard on every other, and a cursor of one is good on another.
+#[tokio::test(start_paused = true)]
+async fn fan_out_leaves_the_process() {
+    let log = SharedLog(Arc::new(Mutex::new((0, Vec::new()))));
+    let node = || Hub::builder().event_log(log.clone()).build().unwrap();
+    let (here, there) = (node(), node());
+    let mut tabs = [
+        Visit::user("alice").following("room:1").open(&here).await,
+        Visit::user("alice").following("room:1").open(&there).await,
+    ];
+    let mut bob = Visit::user("bob").open(&there).await;
+    here.revalidate(Revalidate::key("mine").to("user:alice")).await.unwrap();
+    there.channel("room:1").publish("x", &json!({"a": 1})).await.unwrap();
+    for tab in &mut tabs {
+        let frames = tab.until(|frame| frame.name == "message").await;
+        assert_eq!(frames[0].keys(), [r#"["mine"]"#]);
+        assert_eq!(frames[1].payload(), json!({"a": 1}));
+    }
+    let [tab, _] = tabs;
+    let cursor = tab.cursor();
+    drop(tab);
+    there.channel("room:1").publish("x", &2).await.unwrap();
+    let mut elsewhere = Visit::user("alice").following("room:1").from(cursor).open(&there).await;
+    assert!(elsewhere.resumed());
+    assert_eq!(elsewhere.next().await.payload(), 2);
+    here.disconnect_user("alice").await.unwrap();
+    assert_eq!(
+        elsewhere.rest().await.last().unwrap().json(),
+        json!({"reason": "grant"}),
+        "from the other node"
+    );
+    assert!(bob.ready().await.iter().all(|frame| frame.name.is_empty()));
+}
+
 /// What waits is bounded, and whoever is over it is told.
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_bounded() {

@@ -498,6 +498,55 @@ async fn hooks_hear_of_each_session_once_and_their_panics_are_their_own() {
     assert!(heard.lock()[1].ends_with("None []"));
 }
 
+/// What a hook does most often is to tell others: nothing is locked while it runs.
+#[test]
+fn a_hook_may_use_the_hub() {
+    static HUB: std::sync::OnceLock<Hub> = std::sync::OnceLock::new();
+    // The subscription that a hook opens calls the hooks in turn: they tell of it once, not for ever.
+    let once = |hook: fn(&tower_revalidate::SessionInfo)| {
+        move |info: &tower_revalidate::SessionInfo| {
+            if info.identity.as_deref() != Some("auditor") {
+                hook(info);
+            }
+        }
+    };
+    let hub = Hub::builder()
+        .on_connect(once(|_| tells("joined")))
+        .on_disconnect(once(|_| tells("left")))
+        .filter(|_, _, _| HUB.get().is_some_and(|hub| hub.stats().sessions < 100))
+        .build()
+        .unwrap();
+    fn tells(what: &str) {
+        let hub = HUB.get().unwrap();
+        drop(hub.channel("lobby").publish(what, &hub.stats().sessions));
+        drop(hub.subscribe(Grant::user("auditor").follow("**")).unwrap());
+    }
+    HUB.set(hub).unwrap();
+    let hub = HUB.get().unwrap();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lobby = hub.subscribe(Grant::user("auditor").follow("**")).unwrap().follow("lobby").unwrap();
+        let heard = |lobby: &mut tower_revalidate::Subscription| {
+            let event = futures_util::FutureExt::now_or_never(lobby.recv()).expect("an event").unwrap();
+            match event {
+                tower_revalidate::Event::Message(message) => message.event,
+                other => panic!("{other:?}"),
+            }
+        };
+        let sub = hub.subscribe(Grant::user("alice")).unwrap();
+        assert_eq!(heard(&mut lobby), "joined");
+        drop(sub);
+        assert_eq!(heard(&mut lobby), "left");
+        let sub = hub.subscribe(Grant::user("alice")).unwrap();
+        assert_eq!(heard(&mut lobby), "joined");
+        hub.disconnect_user("alice").wait().unwrap();
+        assert_eq!(heard(&mut lobby), "left");
+        drop(sub);
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(common::HANG).expect("it hangs, or it failed");
+}
+
 /// A session's name is not guessable, and no two are alike.
 #[tokio::test(start_paused = true)]
 async fn sessions_have_names_of_their_own() {
@@ -510,6 +559,30 @@ async fn sessions_have_names_of_their_own() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 100);
+}
+
+/// A time of for ever is refused or works; it never overflows.
+#[tokio::test(start_paused = true)]
+async fn times_of_for_ever_do_not_overflow() {
+    let set: [fn(tower_revalidate::Builder) -> tower_revalidate::Builder; 5] = [
+        |hub| hub.heartbeat(Duration::MAX),
+        |hub| hub.stall_after(Duration::MAX),
+        |hub| hub.min_interval(Duration::MAX),
+        |hub| hub.gap_every(Duration::MAX),
+        |hub| hub.retain_for(Duration::MAX),
+    ];
+    for (number, set) in set.into_iter().enumerate() {
+        let Ok(hub) = set(Hub::builder()).build() else { continue };
+        let grant = Grant::user("alice").follow("room:*").expires_in(Duration::MAX);
+        let mut stream = Visit::of(grant).following("room:1").open(&hub).await;
+        hub.channel("room:1").publish("x", &number).await.unwrap();
+        hub.revalidate("posts").await.unwrap();
+        drop(hub.revalidate(tower_revalidate::Revalidate::key("late").delay(Duration::MAX)));
+        let frames = stream.until(|frame| frame.name == "message").await;
+        assert_eq!(frames.len(), 2);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(hub.stats().sessions, 1);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower_revalidate::{Channel, Cursor, Grant, Hub, Policy, QueryKey, Receipt, Revalidate};
 
 async fn say(hub: &Hub, channel: &str, data: impl serde::Serialize) -> Cursor {
-    hub.channel(&Channel::parse(channel).unwrap()).publish("x", &data).await.unwrap()
+    hub.channel(Channel::parse(channel).unwrap()).publish("x", &data).await.unwrap()
 }
 
 fn payloads(frames: &[common::Frame]) -> Vec<Value> {

@@ -4,7 +4,7 @@
 //! Tests wait for conditions, never for a time. [`HANG`] is the guard: reaching it is a failure. On the paused
 //! clock a test that waits in vain reaches it at once.
 #![allow(dead_code, unreachable_pub, missing_docs)]
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
 pub mod sse;
 pub mod stack;
@@ -96,7 +96,7 @@ impl Visit {
     }
 
     /// Comes back with a cursor.
-    pub fn from(mut self, cursor: impl ToString) -> Self {
+    pub fn from(mut self, cursor: impl std::fmt::Display) -> Self {
         self.cursor = Some(cursor.to_string());
         self
     }
