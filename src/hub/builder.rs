@@ -129,8 +129,9 @@ impl Builder {
         self
     }
 
-    /// How long a stream may be silent: a heartbeat comes after at most this time, up to 20 % sooner. Default
-    /// 15 s, at least 50 ms.
+    /// How often a silent stream has a heartbeat: after this time, less up to 20 % so that streams are not in
+    /// step, and noticed within four seconds, or a quarter of it where that is shorter. Clients learn it as
+    /// `heartbeatMs` and take 2.5 times of it for a dead connection. Default 15 s, at least 50 ms.
     pub fn heartbeat(mut self, time: Duration) -> Self {
         self.board.heartbeat = millis(time);
         self
