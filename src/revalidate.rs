@@ -45,7 +45,9 @@ pub(crate) struct Entry {
 }
 
 /// For whom: everyone, or the sessions that have any of these scopes (sorted, without doubles). Empty: nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// In a record everyone is said in a word of its own, so that what is missing is not for everyone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Audience {
     Everyone,
     Scopes(Vec<Scope>),

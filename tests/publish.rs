@@ -329,13 +329,13 @@ impl EventLog for SharedLog {
     fn append(&self, record: Record, ack: Ack) {
         // As it would travel: as bytes.
         let record: Record = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
-        let (offset, delivered) = {
+        let (at, delivered) = {
             let mut log = self.0.lock();
             log.0 += 1;
-            let offset = log.0;
-            (offset, log.1.iter().map(|follower| follower.event(offset, &record)).collect::<Vec<_>>())
+            let at = Cursor { epoch: Epoch::from_random(7), offset: log.0 };
+            (at, log.1.iter().map(|follower| follower.event(at, &record)).collect::<Vec<_>>())
         };
-        ack.appended(Cursor { epoch: Epoch::from_random(7), offset });
+        ack.appended(at);
         drop(delivered);
     }
 }

@@ -1,6 +1,6 @@
 //! [`Board`]: retention and sessions under one lock, and who must be woken.
 //!
-//! No tokio, no clock, no I/O: what runs concurrently is here, and here loom explores it. An event is appended
+//! No task, no clock, no I/O: what runs concurrently is here, and here loom explores it. An event is appended
 //! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
 //! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
 
@@ -342,11 +342,14 @@ impl Board {
     }
 
     /// Puts an event in retention and queues its topics for dispatch.
-    pub(crate) fn append(&self, offset: u64, record: &Record, now: Millis) -> Marked {
+    pub(crate) fn append(&self, at: Cursor, record: &Record, now: Millis) -> Marked {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let appended = core.retention.append(offset, record, now);
-        core.take_in(appended, offset)
+        if at.epoch != core.retention.epoch() {
+            return Marked::default(); // of an order that ended
+        }
+        let appended = core.retention.append(at.offset, record, now);
+        core.take_in(appended, at.offset)
     }
 
     /// Everything up to `offset` is unknown.

@@ -65,7 +65,7 @@ fn open_and_greet(board: &Board) -> Seat {
 fn append(board: &Board, offset: u64) -> bool {
     let keys = vec![QueryKey::new("a").unwrap()];
     let record = Record(RecordKind::Revalidate { audience: Audience::Everyone, keys, origin: None });
-    board.append(offset, &record, 0).queued
+    board.append(crate::Cursor { epoch: Epoch::from_random(1), offset }, &record, 0).queued
 }
 
 /// Marks and wakes one session; true if there is more.

@@ -107,6 +107,9 @@ pub(crate) struct Wakes {
 impl Drop for Wakes {
     fn drop(&mut self) {
         let marked = std::mem::take(&mut self.marked);
+        if let Some(done) = marked.dispatched {
+            self.shared.tell_dispatched(done);
+        }
         self.shared.settle(&marked);
         if marked.queued {
             self.shared.kick();
@@ -139,30 +142,30 @@ impl Shared {
         (options.heartbeat.min(options.stall_after) / 16).clamp(10, 1000)
     }
 
-    pub(crate) fn deliver(self: Arc<Self>, offset: u64, record: &Record) -> Wakes {
-        let marked = self.board.append(offset, record, self.clock.now());
-        self.delivered(marked)
+    pub(crate) fn deliver(self: Arc<Self>, at: Cursor, record: &Record) -> Wakes {
+        let marked = self.board.append(at, record, self.clock.now());
+        Wakes { shared: self, marked }
     }
 
     pub(crate) fn trimmed(self: Arc<Self>, up_to: u64) -> Wakes {
         let marked = self.board.trim(up_to);
-        self.delivered(marked)
+        Wakes { shared: self, marked }
     }
 
     pub(crate) fn reset(self: Arc<Self>, tip: Cursor) -> Wakes {
         let marked = self.board.reset(tip);
-        self.delivered(marked)
-    }
-
-    fn delivered(self: Arc<Self>, marked: Marked) -> Wakes {
-        if let Some(done) = marked.dispatched {
-            self.tell_dispatched(done);
-        }
         Wakes { shared: self, marked }
     }
 
+    /// Wakes the receipts that waited for this. Told by several threads, so that an older place may come later.
     fn tell_dispatched(&self, done: Cursor) {
-        self.dispatched.send_if_modified(|known| std::mem::replace(known, done) != done);
+        self.dispatched.send_if_modified(|known| {
+            let is_news = done.epoch != known.epoch || done.offset > known.offset;
+            if is_news {
+                *known = done;
+            }
+            is_news
+        });
     }
 
     /// Wakes sessions and tells the hook of those that ended.
@@ -263,7 +266,7 @@ impl Shared {
             let ack = Ack::new(move |result| {
                 let _ = tell.send(result.map_err(PublishError::Log));
             });
-            self.log.append(record, ack);
+            self.append(record, ack);
         } else {
             let _ = tell.send(Ok(self.board.cursor()));
         }
@@ -276,7 +279,7 @@ impl Shared {
         let ack = Ack::new(move |result| {
             let _ = tell.send(result.map_err(PublishError::Log));
         });
-        self.log.append(Record(RecordKind::Regrant { identity }), ack);
+        self.append(Record(RecordKind::Regrant { identity }), ack);
         self.receipt(vec![hears])
     }
 
@@ -337,7 +340,14 @@ impl Shared {
                 None => outgoing.tell(&Err(error.into())),
             },
         });
-        self.log.append(record, ack);
+        self.append(record, ack);
+    }
+
+    /// Hands a record to the log. A log that panics drops the `Ack`, which says that nobody knows.
+    fn append(&self, record: Record, ack: Ack) {
+        if catch_unwind(AssertUnwindSafe(|| self.log.append(record, ack))).is_err() {
+            tracing::error!("the event log panicked");
+        }
     }
 
     fn take_back(self: &Arc<Self>, outgoing: Outgoing, error: AppendError) {
@@ -345,7 +355,10 @@ impl Shared {
         let refused = self.outbox.lock().retry(outgoing, self.clock.now());
         match refused {
             Ok(()) => self.kick(),
-            Err(outgoing) => outgoing.tell(&Err(error.into())),
+            Err(outgoing) => {
+                tracing::error!(%error, audience = ?outgoing.audience, "too many revalidations wait for the log; one is lost");
+                outgoing.tell(&Err(error.into()));
+            }
         }
     }
 }

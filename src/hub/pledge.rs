@@ -43,6 +43,7 @@ impl Pledge {
     /// Publishes nothing: the commit is known not to have happened.
     pub fn cancel(self) {
         self.0.settle();
+        self.0.revalidate.pledges.iter().for_each(|pledge| pledge.settle());
     }
 }
 

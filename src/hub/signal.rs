@@ -83,11 +83,12 @@ impl Signal {
     /// Stores the waker, *then* looks at the flag once more. True if the session may sleep. The other way round
     /// a mark between look and store would wake nobody (PROTOCOL R2).
     pub(crate) fn sleep(&self, waker: &Waker) -> bool {
-        {
-            let mut stored = self.waker.lock();
-            if !stored.as_ref().is_some_and(|stored| stored.will_wake(waker)) {
-                *stored = Some(waker.clone());
-            }
+        let known = self.waker.lock().as_ref().is_some_and(|stored| stored.will_wake(waker));
+        if !known {
+            // Cloned and dropped without the lock: both are foreign code.
+            let stored = Some(waker.clone());
+            let replaced = std::mem::replace(&mut *self.waker.lock(), stored);
+            drop(replaced);
         }
         !self.is_dirty()
     }

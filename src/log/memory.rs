@@ -38,13 +38,13 @@ impl EventLog for MemoryLog {
 
     fn append(&self, record: Record, ack: Ack) {
         // The lock spans numbering and delivery, or a later record could be delivered first.
-        let (offset, delivered) = {
+        let (at, delivered) = {
             let mut state = self.state.lock();
             state.tip += 1;
-            let delivered = state.follower.as_ref().map(|follower| follower.event(state.tip, &record));
-            (state.tip, delivered)
+            let at = Cursor { epoch: self.epoch, offset: state.tip };
+            (at, state.follower.as_ref().map(|follower| follower.event(at, &record)))
         };
-        ack.appended(Cursor { epoch: self.epoch, offset });
+        ack.appended(at);
         drop(delivered);
     }
 

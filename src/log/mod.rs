@@ -25,7 +25,7 @@ pub use memory::MemoryLog;
 
 use crate::hub::WeakHub;
 use crate::revalidate::Audience;
-use crate::{Channel, Cursor, Origin, QueryKey, Scope};
+use crate::{Channel, Cursor, Origin, QueryKey};
 
 /// The one total order of events. See the [module docs](self).
 pub trait EventLog: Send + Sync + 'static {
@@ -71,23 +71,6 @@ pub(crate) enum RecordKind {
     },
 }
 
-impl Serialize for Audience {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let scopes = match self {
-            Audience::Everyone => None,
-            Audience::Scopes(scopes) => Some(scopes),
-        };
-        scopes.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Audience {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let scopes = Option::<Vec<Scope>>::deserialize(deserializer)?;
-        Ok(scopes.map_or(Audience::Everyone, Audience::scopes))
-    }
-}
-
 /// Where a log hands what it follows: the hub of this node.
 pub struct Follower(pub(crate) WeakHub);
 
@@ -96,9 +79,10 @@ pub struct Follower(pub(crate) WeakHub);
 pub struct Delivered(#[expect(dead_code, reason = "it acts when it drops")] Option<crate::hub::Wakes>);
 
 impl Follower {
-    /// The record at this offset. One heard before is ignored; a jump is taken for a trim.
-    pub fn event(&self, offset: u64, record: &Record) -> Delivered {
-        Delivered(self.0.upgrade().map(|hub| hub.deliver(offset, record)))
+    /// The record at this cursor. One heard before, or of another epoch than the current one, is ignored; a
+    /// jump is taken for a trim.
+    pub fn event(&self, at: Cursor, record: &Record) -> Delivered {
+        Delivered(self.0.upgrade().map(|hub| hub.deliver(at, record)))
     }
 
     /// Everything up to this offset is gone from the log and may not have been heard.
@@ -187,6 +171,7 @@ pub enum AppendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scope;
 
     #[test]
     fn a_record_reads_back_as_written() {
@@ -208,5 +193,11 @@ mod tests {
             let read: Record = serde_json::from_slice(json.as_bytes()).unwrap();
             assert_eq!(serde_json::to_string(&read).unwrap(), json);
         }
+    }
+
+    #[test]
+    fn a_record_without_an_audience_is_for_nobody() {
+        assert!(serde_json::from_str::<Record>(r#"{"revalidate":{"keys":[]}}"#).is_err());
+        assert!(serde_json::from_str::<Record>(r#"{"revalidate":{"audience":null,"keys":[]}}"#).is_err());
     }
 }

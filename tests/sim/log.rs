@@ -184,7 +184,7 @@ impl Broker {
                     link.missed = offset - 1;
                 }
                 link.known.offset = *offset;
-                follower.event(*offset, record)
+                follower.event(link.known, record)
             } else {
                 (link.known, link.missed) = (*tip, tip.offset);
                 follower.trimmed(tip.offset)
