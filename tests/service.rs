@@ -494,8 +494,9 @@ async fn hooks_hear_of_each_session_once_and_their_panics_are_their_own() {
     let stranger = Visit::stranger().open(&hub).await;
     hub.shutdown();
     drop(stranger);
-    assert_eq!(heard.lock().len(), 2, "an end and a drop are one disconnect: {:?}", heard.lock());
-    assert!(heard.lock()[1].ends_with("None []"));
+    let heard = heard.lock().clone();
+    assert_eq!(heard.len(), 2, "an end and a drop are one disconnect: {heard:?}");
+    assert!(heard[1].ends_with("None []"));
 }
 
 /// What a hook does most often is to tell others: nothing is locked while it runs.
