@@ -105,13 +105,20 @@ impl QueryKey {
     /// The key without its last segment; none for the key of everything.
     #[must_use]
     pub fn parent(&self) -> Option<QueryKey> {
-        let bytes = self.json.as_bytes();
-        if bytes.len() == 2 {
-            return None;
-        }
-        // The last comma outside of strings and of nested values.
-        let (mut depth, mut in_string, mut escaped, mut cut) = (0u32, false, false, 1);
-        for (at, byte) in bytes.iter().enumerate() {
+        let stem = self.prefix_stems().last()?;
+        Some(QueryKey { json: format!("{stem}]").into() })
+    }
+
+    /// The text without the closing bracket.
+    pub(crate) fn stem(&self) -> &str {
+        &self.json[..self.json.len() - 1]
+    }
+
+    /// The [`stem`](Self::stem)s of every key that covers this one and is not it, the shortest first: the text
+    /// up to each comma between segments.
+    pub(crate) fn prefix_stems(&self) -> impl Iterator<Item = &str> {
+        let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
+        let commas = self.json.bytes().enumerate().filter(move |(_, byte)| {
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' if in_string => escaped = true,
@@ -119,11 +126,13 @@ impl QueryKey {
                 _ if in_string => {}
                 b'[' | b'{' => depth += 1,
                 b']' | b'}' => depth -= 1,
-                b',' if depth == 1 => cut = at,
+                b',' => return depth == 1,
                 _ => {}
             }
-        }
-        Some(QueryKey { json: format!("{}]", &self.json[..cut]).into() })
+            false
+        });
+        let everything = (self.json.len() > 2).then_some(1);
+        everything.into_iter().chain(commas.map(|(at, _)| at)).map(|cut| &self.json[..cut])
     }
 
     /// Builds from segments, up to the first that is refused.
@@ -268,7 +277,7 @@ pub(crate) fn collapse(keys: &mut Vec<QueryKey>, cap: usize) {
     keys.sort_unstable();
     keys.dedup();
     while keys.len() > cap.max(1) {
-        let depth = |key: &QueryKey| std::iter::successors(key.parent(), QueryKey::parent).count();
+        let depth = |key: &QueryKey| key.prefix_stems().count();
         let deepest = keys.iter().map(depth).max().unwrap_or(0);
         for key in keys.iter_mut().filter(|key| depth(key) == deepest) {
             if let Some(parent) = key.parent() {

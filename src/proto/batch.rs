@@ -55,6 +55,13 @@ pub(crate) struct Stretch {
     pub(crate) events: usize,
 }
 
+impl Stretch {
+    /// Whether `bytes` fit behind `events` events.
+    pub(crate) fn holds(&self, bytes: usize, events: usize) -> bool {
+        bytes <= self.bytes && events < self.events
+    }
+}
+
 impl Batch {
     /// The frame of the batch's one message, if its id acknowledges all of the batch: what is written is then
     /// the shared bytes themselves.

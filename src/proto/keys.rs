@@ -13,13 +13,17 @@ const OVERHEAD: usize = 160;
 #[derive(Default)]
 pub(crate) struct KeyLog {
     keys: HashMap<QueryKey, Change>,
-    order: BTreeMap<u64, Vec<QueryKey>>,
+    /// By offset, and by a number that keeps apart the keys of one event.
+    order: BTreeMap<(u64, u64), QueryKey>,
+    written: u64,
     bytes: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Change {
     last: u64,
+    /// The number of its place in the order.
+    number: u64,
     origin: Option<Origin>,
     /// The last offset of any other origin. The origin is told only to a reader past it (R11): a frame's
     /// `origin` speaks for every change that the frame stands for.
@@ -42,16 +46,16 @@ impl KeyLog {
     pub(crate) fn insert(&mut self, key: &QueryKey, offset: u64, origin: Option<Origin>) {
         let change = match self.remove(key) {
             Some(known) if origin.is_some() && known.origin == origin => Change { last: offset, ..known },
-            Some(known) => Change { last: offset, origin, other: known.last },
-            None => Change { last: offset, origin, other: 0 },
+            Some(known) => Change { last: offset, origin, other: known.last, number: 0 },
+            None => Change { last: offset, origin, other: 0, number: 0 },
         };
         self.put(key.clone(), change);
     }
 
     /// The keys that changed after `position`, each with the request that alone changed it since.
     pub(crate) fn since(&self, position: u64) -> impl Iterator<Item = (&QueryKey, Option<Origin>)> {
-        let keys = self.order.range(position.saturating_add(1)..).flat_map(|(_, keys)| keys);
-        keys.filter_map(move |key| {
+        let keys = self.order.range((position.saturating_add(1), 0)..);
+        keys.filter_map(move |(_, key)| {
             let change = self.keys.get(key)?;
             Some((key, change.origin.filter(|_| change.other <= position)))
         })
@@ -64,7 +68,7 @@ impl KeyLog {
             let half = (self.keys.len() / 2).max(1);
             // The key of everything has no prefix; of two keys or more one always has.
             let parents = |key: &QueryKey| Some((key.clone(), key.parent()?));
-            let oldest: Vec<_> = self.order.values().flatten().filter_map(parents).take(half).collect();
+            let oldest: Vec<_> = self.order.values().filter_map(parents).take(half).collect();
             for (key, parent) in oldest {
                 if let Some(change) = self.remove(&key) {
                     self.cover(parent, change.last);
@@ -77,26 +81,22 @@ impl KeyLog {
     fn cover(&mut self, prefix: QueryKey, offset: u64) {
         let change = match self.remove(&prefix) {
             Some(known) if known.last >= offset => Change { other: known.other.max(offset), ..known },
-            _ => Change { last: offset, origin: None, other: offset },
+            _ => Change { last: offset, origin: None, other: offset, number: 0 },
         };
         self.put(prefix, change);
     }
 
     fn put(&mut self, key: QueryKey, change: Change) {
         self.bytes += key.as_json().len() + OVERHEAD;
-        self.order.entry(change.last).or_default().push(key.clone());
-        self.keys.insert(key, change);
+        self.written += 1;
+        self.order.insert((change.last, self.written), key.clone());
+        self.keys.insert(key, Change { number: self.written, ..change });
     }
 
     fn remove(&mut self, key: &QueryKey) -> Option<Change> {
         let change = self.keys.remove(key)?;
         self.bytes -= key.as_json().len() + OVERHEAD;
-        if let Some(keys) = self.order.get_mut(&change.last) {
-            keys.retain(|known| known != key);
-            if keys.is_empty() {
-                self.order.remove(&change.last);
-            }
-        }
+        self.order.remove(&(change.last, change.number));
         Some(change)
     }
 }

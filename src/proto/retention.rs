@@ -223,11 +223,17 @@ impl Retention {
         self.floors.clear();
         self.silence.clear();
         self.bytes = 0;
-        for (_, topic) in &mut self.topics {
+        let by_name = &mut self.by_name;
+        self.topics.retain(|id, topic| {
             topic.forget();
             topic.floor = 0;
             topic.last = tip;
-        }
+            let used = id == EVERYONE as usize || !topic.subscribers.is_empty();
+            if !used {
+                by_name.remove(&topic.name);
+            }
+            used
+        });
     }
 
     /// Forgets the topics that have been silent for longer than the age.

@@ -1,10 +1,13 @@
 //! [`Session`]: a position, and what stands between it and the tip.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::sync::Arc;
 
 use super::topic::Kept;
-use super::{Batch, GapNotice, Millis, Opening, Retention, Stretch, Topic, TopicId, TopicName, spread_ms};
+use super::{
+    Batch, GapNotice, Millis, Opening, Posted, Retention, Stretch, Topic, TopicId, TopicName, spread_ms,
+};
 use crate::channel::Keep;
 use crate::key::collapse;
 use crate::{Channel, Cursor, GapReason, Origin, QueryKey};
@@ -269,7 +272,10 @@ impl Session {
         if owes_any {
             self.tell_gap(&holes, retention, limits, now, &mut batch);
         }
-        self.read_current(retention, &mut batch);
+        self.read_current(retention, &limits.stretch, &mut batch);
+        if batch.more {
+            return batch; // messages come behind all of them
+        }
         self.read_messages(retention, &limits.stretch, &mut batch);
         self.position = match batch.messages.last() {
             Some(last) if batch.more => last.offset,
@@ -344,7 +350,7 @@ impl Session {
         self.last_gap = Some(now);
         self.move_to(retention.tip());
         self.subs.iter_mut().for_each(|sub| sub.wants_current = true);
-        self.read_current(retention, batch);
+        self.read_current(retention, &limits.stretch, batch);
         batch.cursor = Some(self.cursor(retention));
     }
 
@@ -378,10 +384,16 @@ impl Session {
     fn read_keys(&self, retention: &Retention, limits: &ReadLimits, batch: &mut Batch) {
         let mut union: BTreeMap<&QueryKey, Option<Origin>> = BTreeMap::new();
         let mut audience = 0;
+        batch.keys_spread_ms = spread_ms(limits.sessions, limits.refetches_per_s);
         for topic in self.topics(retention, self.keys_through) {
             let Kept::Keys(log) = &topic.kept else { continue };
             audience += topic.subscribers.len();
             for (key, origin) in log.since(self.keys_through) {
+                // Reading is bounded: far more than an event may carry is everything.
+                if union.len() > limits.keys.saturating_mul(4) {
+                    batch.keys = vec![QueryKey::everything()];
+                    return;
+                }
                 let known = union.entry(key).or_insert(origin);
                 if *known != origin {
                     *known = None;
@@ -393,10 +405,8 @@ impl Session {
         if origins.any(|origin| origin != batch.origin) {
             batch.origin = None;
         }
-        let covered = |key: &QueryKey| {
-            let mut prefixes = std::iter::successors(key.parent(), QueryKey::parent);
-            prefixes.any(|prefix| union.contains_key(&prefix))
-        };
+        let stems: HashSet<&str> = union.keys().map(|key| key.stem()).collect();
+        let covered = |key: &QueryKey| key.prefix_stems().any(|stem| stems.contains(stem));
         batch.keys = union.keys().filter(|key| !covered(key)).map(|key| (*key).clone()).collect();
         if batch.keys.len() > limits.keys {
             collapse(&mut batch.keys, limits.keys);
@@ -405,17 +415,20 @@ impl Session {
         batch.keys_spread_ms = spread_ms(audience, limits.refetches_per_s);
     }
 
-    fn read_current(&mut self, retention: &Retention, batch: &mut Batch) {
+    /// The values of `latest` channels from before this place, up to the bound.
+    fn read_current(&mut self, retention: &Retention, stretch: &Stretch, batch: &mut Batch) {
         let position = self.position;
-        for sub in &mut self.subs {
-            if !std::mem::take(&mut sub.wants_current) {
-                continue;
+        let mut bytes = 0;
+        for sub in self.subs.iter_mut().filter(|sub| sub.wants_current) {
+            if let Some(newest) = current(sub, retention).filter(|newest| newest.offset <= position) {
+                bytes += newest.frame.len();
+                if !batch.current.is_empty() && !stretch.holds(bytes, batch.current.len()) {
+                    batch.more = true;
+                    return;
+                }
+                batch.current.push(newest.clone());
             }
-            let Some(Kept::Ring(ring)) = retention.get(sub.topic).map(|topic| &topic.kept) else { continue };
-            let due = |offset| !sub.live && offset <= position && offset > sub.from;
-            if ring.keep == Keep::Latest {
-                batch.current.extend(ring.newest().filter(|newest| due(newest.offset)).cloned());
-            }
+            sub.wants_current = false;
         }
     }
 
@@ -437,8 +450,7 @@ impl Session {
             let Some(Kept::Ring(ring)) = retention.get(id).map(|topic| &topic.kept) else { continue };
             let Some(posted) = ring.get(index) else { continue };
             bytes += posted.frame.len();
-            let over = bytes > stretch.bytes || batch.messages.len() == stretch.events;
-            if over && !batch.messages.is_empty() {
+            if !batch.messages.is_empty() && !stretch.holds(bytes, batch.messages.len()) {
                 batch.more = true;
                 return;
             }
@@ -453,5 +465,15 @@ impl Session {
     fn topics<'a>(&'a self, retention: &'a Retention, position: u64) -> impl Iterator<Item = &'a Topic> {
         let topics = self.subs.iter().filter_map(|sub| retention.get(sub.topic));
         topics.filter(move |topic| topic.last > position)
+    }
+}
+
+/// The newest value of a `latest` channel, if the session may read it.
+fn current<'a>(sub: &Sub, retention: &'a Retention) -> Option<&'a Arc<Posted>> {
+    match &retention.get(sub.topic)?.kept {
+        Kept::Ring(ring) if ring.keep == Keep::Latest && !sub.live => {
+            ring.newest().filter(|newest| newest.offset > sub.from)
+        }
+        _ => None,
     }
 }

@@ -90,6 +90,8 @@ pub(crate) struct Session {
     viewer: Viewer,
     came: Came,
     rules: Rules,
+    /// What the node knew when the request came: its grant is as old.
+    asked: Cursor,
     opened: Moment,
     parser: Parser,
     stage: Stage,
@@ -109,11 +111,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn open(viewer: Viewer, came: Came, rules: Rules, opened: Moment) -> Self {
+    pub(crate) fn open(viewer: Viewer, came: Came, rules: Rules, asked: Cursor, opened: Moment) -> Self {
         Session {
             viewer,
             came,
             rules,
+            asked,
             opened,
             parser: Parser::default(),
             stage: Stage::Greeting,
@@ -131,7 +134,7 @@ impl Session {
 
     /// A subscription in process: it has no `hello`.
     pub(crate) fn subscribe(viewer: Viewer, rules: Rules, opened: Moment) -> Self {
-        let mut session = Session::open(viewer, Came::Fresh, rules, opened);
+        let mut session = Session::open(viewer, Came::Fresh, rules, opened.known, opened);
         session.start_at(opened.known);
         session
     }
@@ -189,8 +192,7 @@ impl Session {
     /// The stream is over; the reason is its last word.
     pub(crate) fn ended(&mut self, reason: &str, now: Moment, truth: &Ledger) {
         // What was trimmed unheard, or happened in an epoch that is over, may have been a change of this grant.
-        let opened = self.opened.known;
-        let unheard = opened.epoch != now.known.epoch || now.missed > opened.offset;
+        let unheard = self.asked.epoch != now.known.epoch || now.missed > self.asked.offset;
         let regranted = self.regranted(now, truth).is_some() || (unheard && self.viewer.identity.is_some());
         let justified = match reason {
             "shutdown" => now.shut,
@@ -246,7 +248,7 @@ impl Session {
         match what {
             What::Revalidate { audience, keys, origin } => {
                 let heard = audience
-                    .as_ref()
+                    .scopes()
                     .is_none_or(|scopes| self.viewer.scopes.iter().any(|own| scopes.contains(own)));
                 keys.iter().filter(|_| heard).map(|key| Owed::Key(key.clone(), origin.clone())).collect()
             }
@@ -551,12 +553,12 @@ impl Session {
         }
     }
 
-    /// The change of grant that ended this session, as far as its node knows.
+    /// The change of grant that ended this session, as far as its node knows. One that came while the grant was
+    /// being made counts.
     fn regranted(&self, now: Moment, truth: &Ledger) -> Option<u64> {
         let own = self.viewer.identity.as_ref()?;
         let Cursor { epoch, offset } = now.known;
-        let opened = self.opened.known;
-        let since = if opened.epoch == epoch { opened.offset } else { truth.base(epoch) };
+        let since = if self.asked.epoch == epoch { self.asked.offset } else { truth.base(epoch) };
         truth.regranted(epoch, own, since, offset)
     }
 

@@ -226,6 +226,13 @@ impl Client {
         self.stream.iter_mut().chain(&mut self.next)
     }
 
+    /// Its task is polled for another reason, by another waker: the one before is worth nothing from now on.
+    pub(crate) fn is_polled_elsewhere(&mut self) {
+        for stream in self.streams() {
+            stream.flag = Flag::new();
+        }
+    }
+
     /// Polls its streams while they are woken, at most `polls` times each.
     pub(crate) fn read(
         &mut self,

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream as _};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_revalidate::{
-    Channel, Cursor, Epoch, Hub, PublishError, QueryKey, Revalidate, RevalidateExt as _, SubscribeError,
-    Subscription,
+    Channel, Cursor, Epoch, Grant, Hub, PublishError, QueryKey, Refusal, Revalidate, RevalidateExt as _,
+    SubscribeError, Subscription,
 };
 
 use tower_revalidate::log::{EventLog, MemoryLog};
@@ -48,7 +49,13 @@ pub(crate) struct Setting {
     pub(crate) heartbeat: Duration,
     pub(crate) gap_every: Duration,
     pub(crate) min_interval: Duration,
+    /// Grants come from an authorizer, which takes its time.
+    pub(crate) authorizes: bool,
 }
+
+/// In a request's extensions: this user's grant changes while the authorizer makes it.
+#[derive(Clone)]
+struct Meanwhile(Hub, &'static str);
 
 const PAYLOAD: usize = 256;
 const STALL_AFTER: Duration = Duration::from_secs(30);
@@ -91,6 +98,7 @@ impl Setting {
                 rng,
                 &[Duration::ZERO, Duration::ZERO, Duration::from_millis(100), Duration::from_secs(2)],
             ),
+            authorizes: rng.bool(),
         }
     }
 
@@ -112,6 +120,7 @@ impl Setting {
             heartbeat: Duration::from_secs(15),
             gap_every: Duration::from_secs(10),
             min_interval: Duration::ZERO,
+            authorizes: false,
         }
     }
 
@@ -355,6 +364,7 @@ impl History {
             .stall_after(STALL_AFTER)
             .gap_every(setting.gap_every)
             .min_interval(setting.min_interval);
+        let builder = if setting.authorizes { builder.authorize(authorize) } else { builder };
         let builder = match &self.log {
             Log::Memory(log) => {
                 builder.event_log(Witness::new(log.clone(), alive.clone(), self.truth.clone()))
@@ -373,7 +383,12 @@ impl History {
         let is_broker = matches!(self.log, Log::Broker(_));
         match rng.u8(0..100) {
             0..=15 => {
-                let count = if rng.u8(0..12) == 0 { 8 } else { 1 };
+                // More than the 64 by which dispatch may be behind a receipt (R6).
+                let count = match rng.u8(..) {
+                    0..2 => 70,
+                    2..20 => 8,
+                    _ => 1,
+                };
                 Op::Message { node, channel: rng.usize(..CHANNELS.len() - 1), count, pad: rng.usize(..100) }
             }
             16..=23 => Op::Revalidate { node, stale: self.stale() },
@@ -409,10 +424,11 @@ impl History {
                 Op::Switch { client, node, channels }
             }
             58..=69 => Op::Read { client, polls: rng.usize(1..4) },
-            70..=77 => {
+            70..=75 | 77 => {
                 let after = if rng.bool() { 0 } else { rng.usize(1..600) };
                 Op::Cut { client, after }
             }
+            76 => Op::Move { client },
             78 => Op::StopReading { client },
             79 => Op::Subscribe { node, user: rng.usize(..USERS.len()) },
             80..=81 => Op::Regrant { node, user: rng.usize(1..USERS.len()), sign_out: rng.bool() },
@@ -540,6 +556,10 @@ impl History {
             Op::Read { client, polls } => self.read(client, polls),
             Op::Cut { client, after } => self.cut(client, after),
             Op::StopReading { client } => self.clients[client].is_reading = false,
+            Op::Move { client } => {
+                self.clients[client].is_polled_elsewhere();
+                self.read(client, usize::MAX);
+            }
             Op::Subscribe { node, user } => self.subscribe(node, user),
             Op::Regrant { node, user, sign_out } => self.regrant(node, user, sign_out),
             Op::Pass(time) => self.pass(time).await,
@@ -797,8 +817,13 @@ impl History {
             (Some(cursor), _) => uri += &format!("&lastEventId={}", cursor.replace(' ', "+")),
             (None, _) => {}
         }
-        let request = request.uri(uri).extension(grant).body(Empty::<Bytes>::new()).expect("a request");
         let hub = self.nodes[node].hub.clone();
+        let mut request = request.uri(uri).extension(grant);
+        if let Some(name) = user.identity().filter(|_| self.rng.u8(0..20) == 0) {
+            request = request.extension(Meanwhile(hub.clone(), name));
+        }
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        let asked = self.moment(node).known;
         let answer = if self.rng.bool() {
             hub.service().oneshot(request).await
         } else {
@@ -813,7 +838,7 @@ impl History {
         let opened = self.moment(node);
         self.trace.note(|| format!("       client {client} opens at {} with {came:?}", opened.known));
         let follows = viewer.follows.clone();
-        let session = Session::open(viewer, came, self.setting.rules(), opened);
+        let session = Session::open(viewer, came, self.setting.rules(), asked, opened);
         Some(Stream::new(node, response.into_body(), session, channels, follows))
     }
 
@@ -1062,6 +1087,16 @@ fn moment(log: &Log, nodes: &[Node], began: Instant, node: usize) -> Moment {
         Log::Broker(broker) => (broker.known(node), broker.missed(node)),
     };
     Moment { at: began.elapsed().as_millis() as u64, known, shut: nodes[node].shut, idle: 0, missed }
+}
+
+async fn authorize(parts: Parts) -> Result<Grant, Refusal> {
+    if let Some(Meanwhile(hub, name)) = parts.extensions.get() {
+        drop(hub.regrant(name));
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(parts.extensions.get::<Grant>().cloned().expect("a grant"))
 }
 
 fn viewer(user: &User, channels: &[String], expires: Option<u64>) -> Viewer {

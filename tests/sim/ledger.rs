@@ -15,9 +15,26 @@ use tower_revalidate::{Cursor, Epoch, QueryKey};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum What {
-    Revalidate { audience: Option<BTreeSet<String>>, keys: Vec<QueryKey>, origin: Option<String> },
+    Revalidate { audience: Audience, keys: Vec<QueryKey>, origin: Option<String> },
     Message { channel: String, event: String, data: Value },
     Regrant { identity: String },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Audience {
+    Everyone,
+    Scopes(BTreeSet<String>),
+}
+
+impl Audience {
+    /// None: everyone.
+    pub(crate) fn scopes(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Audience::Everyone => None,
+            Audience::Scopes(scopes) => Some(scopes),
+        }
+    }
 }
 
 /// One life of the order: its records are dense from `base + 1` on.
@@ -72,7 +89,7 @@ impl Ledger {
         let what: What = serde_json::from_str(&json).expect("records read back");
         match &what {
             What::Revalidate { audience, keys, origin } => {
-                self.settle(node, handed, audience.as_ref(), keys, origin.as_ref());
+                self.settle(node, handed, audience.scopes(), keys, origin.as_ref());
             }
             What::Message { channel, data, .. } => {
                 let number = serial(data);
