@@ -286,7 +286,8 @@ impl EventLog for Broken {
         self.0.memory.follow(after, follower);
     }
     fn append(&self, record: Record, ack: Ack) {
-        match self.0.answers.lock().pop() {
+        let answer = self.0.answers.lock().pop();
+        match answer {
             None => self.0.memory.append(record, ack),
             Some(error) => ack.failed(error),
         }
