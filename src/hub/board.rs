@@ -4,7 +4,7 @@
 //! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
 //! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -18,7 +18,7 @@ use crate::proto::{
     spread_ms,
 };
 use crate::sync::Mutex;
-use crate::{Channel, Cursor, Policy};
+use crate::{Channel, Cursor};
 
 /// The bounds that the board keeps.
 #[derive(Debug, Clone)]
@@ -36,8 +36,8 @@ pub(crate) struct BoardOptions {
     pub(crate) wait: Option<Millis>,
 }
 
-/// Who a session is, for hooks and statistics.
-#[derive(Debug, Clone)]
+/// Who a session is, for hooks.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// The name that `hello` gave it.
@@ -46,6 +46,27 @@ pub struct SessionInfo {
     pub identity: Option<Arc<str>>,
     /// What it follows.
     pub channels: Vec<Channel>,
+    pub(crate) hooks: Hooks,
+}
+
+/// Which hooks a session has seen. Its end may come before `on_connect` returned; the hooks still come in
+/// their order, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks(std::sync::atomic::AtomicU8);
+
+impl Hooks {
+    const CONNECTED: u8 = 1;
+    const CLOSED: u8 = 2;
+
+    /// `on_connect` returned. True if the session ended meanwhile, so that `on_disconnect` is due.
+    pub(crate) fn connected(&self) -> bool {
+        self.0.fetch_or(Self::CONNECTED, std::sync::atomic::Ordering::AcqRel) & Self::CLOSED != 0
+    }
+
+    /// The session ended. True if `on_disconnect` is due.
+    pub(crate) fn closed(&self) -> bool {
+        self.0.fetch_or(Self::CLOSED, std::sync::atomic::Ordering::AcqRel) & Self::CONNECTED != 0
+    }
 }
 
 /// A session that wants to open.
@@ -98,6 +119,8 @@ struct Entry {
     expires: Option<Millis>,
     /// Since when it is known to be woken and not polled.
     dirty_since: Option<Millis>,
+    /// Where it stands among those that wait.
+    waits_for: Option<u64>,
 }
 
 struct Core {
@@ -107,8 +130,8 @@ struct Core {
     /// Topics that wait for a sweep, each with the offset that queued it.
     queue: VecDeque<(TopicId, u64)>,
     sweep: Option<Sweep>,
-    /// Sessions that wait for the tip to reach their cursor.
-    waiting: Vec<usize>,
+    /// Sessions that wait for the tip to reach their cursor, by its offset.
+    waiting: BTreeSet<(u64, usize)>,
     shut: bool,
     rng: fastrand::Rng,
 }
@@ -155,6 +178,13 @@ pub(crate) struct Board {
     options: BoardOptions,
 }
 
+impl BoardOptions {
+    /// How often sessions are looked after.
+    pub(crate) fn tick(&self) -> Millis {
+        (self.heartbeat.min(self.stall_after) / 16).clamp(10, 1000)
+    }
+}
+
 impl Board {
     pub(crate) fn new(retention: Retention, options: BoardOptions, seed: u64) -> Self {
         let core = Core {
@@ -163,7 +193,7 @@ impl Board {
             subscriptions: 0,
             queue: VecDeque::new(),
             sweep: None,
-            waiting: Vec::new(),
+            waiting: BTreeSet::new(),
             shut: false,
             rng: fastrand::Rng::with_seed(seed),
         };
@@ -175,10 +205,6 @@ impl Board {
         Cursor { epoch: core.retention.epoch(), offset: core.retention.tip() }
     }
 
-    pub(crate) fn policy(&self, channel: &Channel) -> Policy {
-        self.core.lock().retention.policy(channel)
-    }
-
     pub(crate) fn options(&self) -> &BoardOptions {
         &self.options
     }
@@ -188,7 +214,7 @@ impl Board {
         Stats {
             sessions: core.sessions.len(),
             subscriptions: core.subscriptions,
-            topics: core.retention.topics().count(),
+            topics: core.retention.topic_count(),
             retained_bytes: core.retention.bytes(),
             queued_topics: core.queue.len(),
         }
@@ -231,9 +257,8 @@ impl Board {
             self.options.wait.map(|wait| now.saturating_add(wait)),
             &core.retention,
         );
-        if session.is_waiting() {
-            core.waiting.push(index);
-        }
+        let waits_for = session.waits_for().map(|cursor| cursor.offset);
+        core.waiting.extend(waits_for.map(|offset| (offset, index)));
         let channels = opening.follows.into_iter().filter_map(|follow| match follow.name {
             TopicName::Channel(channel) => Some(channel),
             _ => None,
@@ -242,18 +267,20 @@ impl Board {
             id: format!("{:016x}", core.rng.u64(..)),
             identity: opening.identity,
             channels: channels.collect(),
+            hooks: Hooks::default(),
         });
         let signal = Arc::new(Signal::new());
-        let jitter = core.rng.u64(0..(self.options.heartbeat / 5).max(1));
+        let beat = self.beat(&mut core.rng);
         core.sessions.insert(Entry {
             session,
             signal: signal.clone(),
             info: info.clone(),
             runtime: opening.runtime,
             heartbeats: opening.heartbeats,
-            next_beat: now.saturating_add(self.options.heartbeat - jitter),
+            next_beat: now.saturating_add(beat),
             expires: opening.expires_in.map(|time| now.saturating_add(time)),
             dirty_since: None,
+            waits_for,
         });
         Ok(Seat { index, signal, info })
     }
@@ -265,10 +292,10 @@ impl Board {
         if core.subscriptions >= self.options.subscriptions {
             return Err(Closed::Busy);
         }
-        let Some(entry) = core.sessions.get_mut(seat.index) else { return Err(Closed::Shutdown) };
-        if !Arc::ptr_eq(&entry.signal, &seat.signal) {
-            return Err(Closed::Shutdown);
+        if let Some((reason, _)) = seat.signal.ended() {
+            return Err(if reason == ByeReason::Grant { Closed::Grant } else { Closed::Shutdown });
         }
+        let Some(entry) = core.sessions.get_mut(seat.index) else { return Err(Closed::Shutdown) };
         // Two places in one list would be heard twice, and leaving would mix them up.
         let known = core.retention.find(&follow.name);
         if entry.session.subs.iter().any(|sub| Some(sub.topic) == known) {
@@ -281,6 +308,13 @@ impl Board {
         // A current value may be due, and the session may have looked and gone to sleep.
         seat.signal.mark();
         Ok(())
+    }
+
+    /// When a heartbeat is due, counted from now: so much sooner than it must come that the ticker, which
+    /// looks at a session once in four ticks, is not late; and jittered, so that sessions are not in step.
+    fn beat(&self, rng: &mut fastrand::Rng) -> Millis {
+        let heartbeat = self.options.heartbeat;
+        heartbeat - (4 * self.options.tick()).min(heartbeat / 2) - rng.u64(0..(heartbeat / 10).max(1))
     }
 
     /// Closes a session. Who it was, unless it had ended already.
@@ -322,7 +356,9 @@ impl Board {
     fn read(&self, seat: &Seat, now: Millis) -> Option<Batch> {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let identity_floor = core.identity_floor(seat.info.identity.as_deref());
+        let identity_floor = |retention: &Retention| {
+            seat.info.identity.as_deref().map_or(0, |identity| retention.identity_floor(identity))
+        };
         let limits = ReadLimits {
             stretch: Stretch { bytes: self.options.write_bytes, events: self.options.write_events },
             gap_every: self.options.gap_every,
@@ -330,11 +366,15 @@ impl Board {
             refetches_per_s: self.options.refetches_per_s,
             sessions: core.sessions.len(),
         };
-        let beat = self.options.heartbeat - core.rng.u64(0..(self.options.heartbeat / 5).max(1));
+        let beat = self.beat(&mut core.rng);
         let entry =
             core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))?;
         entry.dirty_since = None;
-        let batch = entry.session.read(&core.retention, identity_floor, &limits, now);
+        let batch = entry.session.read(&core.retention, &identity_floor, &limits, now);
+        if entry.session.waits_for().is_none() {
+            let waited = entry.waits_for.take();
+            waited.map(|offset| core.waiting.remove(&(offset, seat.index)));
+        }
         if !batch.is_empty() {
             entry.next_beat = now.saturating_add(beat);
         }
@@ -367,9 +407,11 @@ impl Board {
         core.retention.reset(tip.epoch, tip.offset);
         core.queue.clear();
         core.sweep = None;
+        core.waiting.clear();
         let mut marked = Marked::default();
         for (_, entry) in &mut core.sessions {
             entry.session.reset(&core.retention);
+            entry.waits_for = None;
             entry.signal.mark();
             marked.signals.push(entry.signal.clone());
         }
@@ -421,6 +463,11 @@ impl Board {
         let core = &mut *core;
         if from == 0 {
             core.retention.expire(now);
+            // Those that wait have a deadline, and are few or not for long.
+            for (_, index) in &core.waiting {
+                let waiting = core.sessions.get(*index).filter(|entry| entry.signal.mark());
+                marked.signals.extend(waiting.map(|entry| entry.signal.clone()));
+            }
         }
         let first = from.max(phase);
         for (count, index) in (first..core.sessions.capacity()).step_by(phases).enumerate() {
@@ -440,7 +487,7 @@ impl Board {
                 let beats = entry.heartbeats && now >= entry.next_beat;
                 entry.session.heartbeat_due |= beats;
                 let lags_no_more = entry.session.lags_until.is_some_and(|until| now >= until);
-                if (beats || lags_no_more || entry.session.is_waiting()) && entry.signal.mark() {
+                if (beats || lags_no_more) && entry.signal.mark() {
                     marked.signals.push(entry.signal.clone());
                 }
             }
@@ -501,8 +548,8 @@ impl Core {
                 theirs.place = sub.place;
             }
         }
-        if entry.session.is_waiting() {
-            self.waiting.retain(|waiting| *waiting != index);
+        if let Some(offset) = entry.waits_for {
+            self.waiting.remove(&(offset, index));
         }
         entry
     }
@@ -566,15 +613,19 @@ impl Core {
         marked.dispatched = Some(self.dispatched());
     }
 
+    /// Marks the sessions whose cursor this node has reached.
     fn release_waiting(&mut self, marked: &mut Marked) {
-        let (sessions, retention) = (&self.sessions, &self.retention);
-        self.waiting.retain(|index| {
-            let Some(entry) = sessions.get(*index) else { return false };
-            let released = entry.session.waits_for().is_none_or(|cursor| cursor.offset <= retention.tip());
-            if released && entry.signal.mark() {
-                marked.signals.push(entry.signal.clone());
+        while let Some((_, index)) =
+            self.waiting.first().filter(|(offset, _)| *offset <= self.retention.tip())
+        {
+            let index = *index;
+            self.waiting.pop_first();
+            if let Some(entry) = self.sessions.get_mut(index) {
+                entry.waits_for = None;
+                if entry.signal.mark() {
+                    marked.signals.push(entry.signal.clone());
+                }
             }
-            !released
-        });
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) payload_bytes: usize,
     pub(crate) publish_keys: usize,
     pub(crate) channels: usize,
+    pub(crate) scopes: usize,
+    pub(crate) grant_lifetime: Millis,
     pub(crate) query_bytes: usize,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) authorizer: Option<Authorizer>,
@@ -54,6 +56,7 @@ pub struct Builder {
     board: BoardOptions,
     min_interval: Duration,
     pending: usize,
+    pending_bytes: usize,
     buckets: usize,
     log: Option<Box<dyn EventLog>>,
     seed: Option<u64>,
@@ -69,6 +72,8 @@ impl Builder {
                 payload_bytes: 64 << 10,
                 publish_keys: 1024,
                 channels: 256,
+                scopes: 64,
+                grant_lifetime: 15 * 60_000,
                 query_bytes: 8 << 10,
                 max_attempts: None,
                 authorizer: None,
@@ -95,10 +100,11 @@ impl Builder {
                 refetches_per_s: 1000,
                 heartbeat: 15_000,
                 stall_after: 30_000,
-                wait: Some(5000),
+                wait: Some(4000),
             },
             min_interval: Duration::ZERO,
             pending: 65_536,
+            pending_bytes: 64 << 20,
             buckets: 4096,
             log: None,
             seed: None,
@@ -129,16 +135,16 @@ impl Builder {
         self
     }
 
-    /// How often a silent stream has a heartbeat: after this time, less up to 20 % so that streams are not in
-    /// step, and noticed within four seconds, or a quarter of it where that is shorter. Clients learn it as
-    /// `heartbeatMs` and take 2.5 times of it for a dead connection. Default 15 s, at least 50 ms.
+    /// How long a stream may be silent: a heartbeat comes after at most this time, and up to two fifths sooner,
+    /// so that streams are not in step. Clients learn it as `heartbeatMs` and take 2.5 times of it for a dead
+    /// connection. Default 15 s, at least 200 ms.
     pub fn heartbeat(mut self, time: Duration) -> Self {
         self.board.heartbeat = millis(time);
         self
     }
 
     /// How long a stream may be woken without being polled before it is freed. Default 30 s. It is noticed
-    /// within four seconds, or a quarter of the heartbeat where that is shorter.
+    /// within eight seconds, or half of the shorter of this time and the heartbeat. At least 200 ms.
     pub fn stall_after(mut self, time: Duration) -> Self {
         self.board.stall_after = millis(time);
         self
@@ -185,6 +191,18 @@ impl Builder {
     /// Channels of one session. Default 256; more are refused with 400.
     pub fn max_channels(mut self, channels: usize) -> Self {
         self.options.channels = channels;
+        self
+    }
+
+    /// Scopes that are used of a grant. Default 64; the rest is told in the log.
+    pub fn max_scopes(mut self, scopes: usize) -> Self {
+        self.options.scopes = scopes;
+        self
+    }
+
+    /// How long a stream lives whose grant does not say, less up to 20 %. Default 15 min.
+    pub fn grant_lifetime(mut self, time: Duration) -> Self {
+        self.options.grant_lifetime = millis(time);
         self
     }
 
@@ -244,9 +262,23 @@ impl Builder {
         self
     }
 
-    /// Audiences whose revalidations wait, for their interval, their delay or the log. Default 65 536.
-    pub fn max_pending(mut self, audiences: usize) -> Self {
-        self.pending = audiences;
+    /// Events of one write to one stream. Default 256.
+    pub fn write_events(mut self, events: usize) -> Self {
+        self.board.write_events = events;
+        self
+    }
+
+    /// Revalidations that wait, for their interval, their delay or the log. Default 65 536, one an audience;
+    /// more are refused.
+    pub fn max_pending(mut self, revalidations: usize) -> Self {
+        self.pending = revalidations;
+        self
+    }
+
+    /// Bytes of the revalidations that wait. Default 64 MiB; past it the keys of one that waits collapse to
+    /// everything, and one that is alone too large is refused.
+    pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
+        self.pending_bytes = bytes;
         self
     }
 
@@ -292,8 +324,7 @@ impl Builder {
         self
     }
 
-    /// The seed of everything drawn: the epoch, `retry`, jitter, session ids, hashing. For tests; session ids
-    /// must not be guessable in production.
+    /// The seed of everything drawn: the epoch, `retry`, jitter, session ids, hashing. For tests only.
     #[cfg(feature = "test-util")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -326,16 +357,22 @@ impl Builder {
             self.board.wait = None;
         }
         let tip = log.tip();
+        let policies = Policies::new(self.policies);
         let retention = Retention::new(
             tip.epoch,
             tip.offset,
             Floors::new(self.buckets, seeds.u64(..)),
             self.retention,
-            Policies::new(self.policies),
+            policies.clone(),
         );
         let board = super::Board::new(retention, self.board, seeds.u64(..));
-        let outbox = super::Outbox::new(millis(self.min_interval), self.pending, self.options.publish_keys);
-        let shared = Arc::new(Shared::new(self.options, board, outbox, log, tip));
+        let outbox = super::Outbox::new(
+            millis(self.min_interval),
+            self.pending,
+            self.pending_bytes,
+            self.options.publish_keys,
+        );
+        let shared = Arc::new(Shared::new(self.options, policies, board, outbox, log, tip));
         shared.log.follow(tip, crate::log::Follower(super::WeakHub(Arc::downgrade(&shared))));
         Ok(Hub { shared })
     }
@@ -347,14 +384,20 @@ impl Builder {
             let reason = format!("{mount:?} must start with a slash and end without one");
             self.refuse("mount", reason);
         }
-        if self.board.heartbeat < 50 {
-            self.refuse("heartbeat", "under 50 ms".into());
+        if self.board.heartbeat < 200 {
+            self.refuse("heartbeat", "under 200 ms".into());
+        }
+        if self.board.stall_after < 200 {
+            self.refuse("stall_after", "under 200 ms".into());
         }
         if u32::try_from(self.board.sessions).is_err() {
             self.refuse("max_sessions", "over 4 294 967 295".into());
         }
         if self.board.write_bytes == 0 {
             self.refuse("write_bytes", "must not be 0".into());
+        }
+        if self.board.write_events == 0 {
+            self.refuse("write_events", "must not be 0".into());
         }
         if self.options.publish_keys == 0 {
             self.refuse("max_keys", "must not be 0".into());

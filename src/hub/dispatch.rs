@@ -109,7 +109,7 @@ impl Shared {
 
 async fn run(mut guard: Running) {
     let shared = guard.shared.clone();
-    let tick = shared.tick();
+    let tick = shared.board.options().tick();
     let mut next_tick = shared.clock.now() + tick;
     let mut phase = 0;
     let mut signals = Vec::with_capacity(WAKES);

@@ -45,7 +45,7 @@ pub(crate) use signal::Signal;
 use crate::event::EventName;
 use crate::key::collapse;
 use crate::log::{Ack, AppendError, EventLog, Record, RecordKind};
-use crate::proto::{Millis, Start};
+use crate::proto::{Millis, Policies, Start};
 use crate::revalidate::{Audience, Entry};
 use crate::{
     Channel, Cursor, Fault, Grant, IntoName, NameError, Origin, PublishError, Revalidate, RevalidateLayer,
@@ -90,6 +90,7 @@ impl Clock {
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
+    pub(crate) policies: Policies,
     pub(crate) board: Board,
     pub(crate) clock: Clock,
     outbox: parking_lot::Mutex<Outbox>,
@@ -120,6 +121,7 @@ impl Drop for Wakes {
 impl Shared {
     pub(crate) fn new(
         options: Options,
+        policies: Policies,
         board: Board,
         outbox: Outbox,
         log: Box<dyn EventLog>,
@@ -127,6 +129,7 @@ impl Shared {
     ) -> Self {
         Shared {
             options,
+            policies,
             board,
             clock: Clock(Instant::now()),
             outbox: parking_lot::Mutex::new(outbox),
@@ -134,12 +137,6 @@ impl Shared {
             task: dispatch::Task::default(),
             dispatched: watch::Sender::new(tip),
         }
-    }
-
-    /// How often the task looks after sessions.
-    pub(crate) fn tick(&self) -> Millis {
-        let options = self.board.options();
-        (options.heartbeat.min(options.stall_after) / 16).clamp(10, 1000)
     }
 
     pub(crate) fn deliver(self: Arc<Self>, at: Cursor, record: &Record) -> Wakes {
@@ -174,13 +171,23 @@ impl Shared {
         marked.ended.iter().for_each(|info| self.closed(info));
     }
 
+    pub(crate) fn opened(&self, info: &SessionInfo) {
+        tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session opened");
+        self.hook(self.options.on_connect.as_ref(), info);
+        if info.hooks.connected() {
+            self.hook(self.options.on_disconnect.as_ref(), info);
+        }
+    }
+
     pub(crate) fn closed(&self, info: &SessionInfo) {
         tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session closed");
-        self.hook(self.options.on_disconnect.as_ref(), info);
+        if info.hooks.closed() {
+            self.hook(self.options.on_disconnect.as_ref(), info);
+        }
     }
 
     /// Runs a hook. Its panic is its own.
-    pub(crate) fn hook(&self, hook: Option<&SessionHook>, info: &SessionInfo) {
+    fn hook(&self, hook: Option<&SessionHook>, info: &SessionInfo) {
         let Some(hook) = hook else { return };
         if catch_unwind(AssertUnwindSafe(|| hook(info))).is_err() {
             tracing::error!(session = info.id, "a hook panicked");

@@ -39,24 +39,29 @@ enum Waiting {
 pub(crate) struct Outbox {
     min_interval: Millis,
     max_waiting: usize,
+    max_bytes: usize,
     max_keys: usize,
     pending: HashMap<Audience, Outgoing>,
     waiting: BTreeMap<Due, Waiting>,
     waited: u64,
+    /// What waits costs, by [`Outgoing::cost`].
+    bytes: usize,
     /// When each audience was last handed on; swept when it has doubled.
     handed: HashMap<Audience, Millis>,
     sweep_at: usize,
 }
 
 impl Outbox {
-    pub(crate) fn new(min_interval: Millis, max_waiting: usize, max_keys: usize) -> Self {
+    pub(crate) fn new(min_interval: Millis, max_waiting: usize, max_bytes: usize, max_keys: usize) -> Self {
         Outbox {
             min_interval,
             max_waiting,
+            max_bytes,
             max_keys,
             pending: HashMap::new(),
             waiting: BTreeMap::new(),
             waited: 0,
+            bytes: 0,
             handed: HashMap::new(),
             sweep_at: 64,
         }
@@ -67,8 +72,8 @@ impl Outbox {
     /// # Errors
     /// The entry, when too many wait.
     pub(crate) fn offer(&mut self, outgoing: Outgoing, now: Millis) -> Result<Option<Outgoing>, Outgoing> {
-        if let Some(pending) = self.pending.get_mut(&outgoing.audience) {
-            pending.join(outgoing, self.max_keys);
+        if self.pending.contains_key(&outgoing.audience) {
+            self.join(outgoing);
             return Ok(None);
         }
         let handed = self.handed.get(&outgoing.audience).copied();
@@ -85,8 +90,8 @@ impl Outbox {
     ///
     /// # Errors
     /// The entry, when too many wait.
-    pub(crate) fn delay(&mut self, outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
-        if self.waiting.len() >= self.max_waiting {
+    pub(crate) fn delay(&mut self, mut outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
+        if !self.makes_room(&mut outgoing) {
             return Err(outgoing);
         }
         let due = self.place(due);
@@ -101,13 +106,11 @@ impl Outbox {
     pub(crate) fn retry(&mut self, mut outgoing: Outgoing, now: Millis) -> Result<(), Outgoing> {
         outgoing.attempts = outgoing.attempts.saturating_add(1);
         let wait = 50_u64.saturating_mul(1 << outgoing.attempts.min(10)).min(5000);
-        match self.pending.get_mut(&outgoing.audience) {
-            Some(pending) => {
-                pending.join(outgoing, self.max_keys);
-                Ok(())
-            }
-            None => self.wait(outgoing, now.saturating_add(wait)),
+        if self.pending.contains_key(&outgoing.audience) {
+            self.join(outgoing);
+            return Ok(());
         }
+        self.wait(outgoing, now.saturating_add(wait))
     }
 
     /// What is due.
@@ -117,15 +120,19 @@ impl Outbox {
             match entry.remove() {
                 Waiting::Pending(audience) => {
                     if let Some(pending) = self.pending.remove(&audience) {
+                        self.bytes -= pending.cost();
                         self.note_handed(&audience, now);
                         due.push(pending);
                     }
                 }
                 // Its own interval may run; if nothing more can wait, it goes.
-                Waiting::Delayed(outgoing) => match self.offer(outgoing, now) {
-                    Ok(outgoing) => due.extend(outgoing),
-                    Err(outgoing) => due.push(outgoing),
-                },
+                Waiting::Delayed(outgoing) => {
+                    self.bytes -= outgoing.cost();
+                    match self.offer(outgoing, now) {
+                        Ok(outgoing) => due.extend(outgoing),
+                        Err(outgoing) => due.push(outgoing),
+                    }
+                }
             }
         }
         due
@@ -140,8 +147,31 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    fn wait(&mut self, outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
-        if self.waiting.len() >= self.max_waiting {
+    /// Joins what is pending for the same audience.
+    fn join(&mut self, outgoing: Outgoing) {
+        let Some(pending) = self.pending.get_mut(&outgoing.audience) else { return };
+        self.bytes -= pending.cost();
+        pending.join(outgoing, self.max_keys);
+        if self.bytes + pending.cost() > self.max_bytes {
+            pending.collapse();
+        }
+        self.bytes += pending.cost();
+    }
+
+    /// Counts what is to wait, collapsed if it does not fit as it is. False if it does not fit at all.
+    fn makes_room(&mut self, outgoing: &mut Outgoing) -> bool {
+        if self.bytes + outgoing.cost() > self.max_bytes {
+            outgoing.collapse();
+        }
+        let fits = self.waiting.len() < self.max_waiting && self.bytes + outgoing.cost() <= self.max_bytes;
+        if fits {
+            self.bytes += outgoing.cost();
+        }
+        fits
+    }
+
+    fn wait(&mut self, mut outgoing: Outgoing, due: Millis) -> Result<(), Outgoing> {
+        if !self.makes_room(&mut outgoing) {
             return Err(outgoing);
         }
         let due = self.place(due);
@@ -159,12 +189,16 @@ impl Outbox {
         if self.min_interval == 0 {
             return;
         }
+        if let Some(handed) = self.handed.get_mut(audience) {
+            *handed = now;
+            return;
+        }
         if self.handed.len() >= self.sweep_at {
             self.handed.retain(|_, handed| handed.saturating_add(self.min_interval) > now);
-            self.sweep_at = (self.handed.len() * 2).max(64);
+            self.sweep_at = (self.handed.len() * 2).clamp(64, self.max_waiting.max(64));
         }
         // Over the bound an audience goes without its interval rather than without its news.
-        if self.handed.len() < self.max_waiting {
+        if self.handed.len() < self.max_waiting.max(64) {
             self.handed.insert(audience.clone(), now);
         }
     }
@@ -183,6 +217,23 @@ impl Outgoing {
         }
     }
 
+    /// What it costs in memory, about.
+    fn cost(&self) -> usize {
+        let scopes = match &self.audience {
+            Audience::Everyone => 0,
+            Audience::Scopes(scopes) => scopes.iter().map(|scope| scope.as_str().len() + 48).sum(),
+        };
+        let keys: usize = self.keys.iter().map(|key| key.as_json().len() + 32).sum();
+        // The audience stands in three places.
+        256 + 3 * scopes + keys
+    }
+
+    /// To the key of everything: it covers them all.
+    fn collapse(&mut self) {
+        self.keys = vec![QueryKey::everything()];
+        self.origin = None;
+    }
+
     /// The union of both; an origin only if it is that of both.
     fn join(&mut self, other: Outgoing, max_keys: usize) {
         self.keys.extend(other.keys);
@@ -191,6 +242,10 @@ impl Outgoing {
         collapse(&mut self.keys, max_keys);
         self.origin = origin.filter(|_| before <= max_keys);
         self.told.extend(other.told);
+        // Receipts that were dropped want to know nothing; looked for when the list has doubled.
+        if self.told.len().is_power_of_two() {
+            self.told.retain(|told| !told.is_closed());
+        }
         self.attempts = self.attempts.max(other.attempts);
     }
 }
@@ -205,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_first_of_an_interval_goes_at_once_and_the_rest_as_one() {
-        let mut outbox = Outbox::new(100, 10, 1024);
+        let mut outbox = Outbox::new(100, 10, 1 << 20, 1024);
         assert!(outbox.offer(outgoing("a"), 1000).is_ok_and(|now| now.is_some()));
         for (key, now) in [("a", 1010), ("b", 1040), ("a", 1080)] {
             assert!(outbox.offer(outgoing(key), now).is_ok_and(|now| now.is_none()));
@@ -221,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_failed_entry_comes_back_later_and_later() {
-        let mut outbox = Outbox::new(0, 10, 1024);
+        let mut outbox = Outbox::new(0, 10, 1 << 20, 1024);
         let mut entry = outgoing("a");
         let mut now = 0;
         let mut waits = Vec::new();
@@ -237,7 +292,7 @@ mod tests {
 
     #[test]
     fn waiting_entries_are_bounded() {
-        let mut outbox = Outbox::new(0, 2, 1024);
+        let mut outbox = Outbox::new(0, 2, 1 << 20, 1024);
         assert!(outbox.retry(outgoing("a"), 0).is_ok());
         assert!(outbox.retry(outgoing("b"), 0).is_ok(), "it joins");
         assert!(outbox.delay(outgoing("a"), 5).is_ok());
@@ -245,5 +300,47 @@ mod tests {
         other.audience = Audience::Scopes(Vec::new());
         assert!(outbox.retry(other, 0).is_err());
         assert!(outbox.delay(outgoing("a"), 5).is_err());
+    }
+
+    #[test]
+    fn waiting_bytes_are_bounded_and_no_key_is_lost() {
+        let mut outbox = Outbox::new(0, 100, 2000, 1024);
+        for index in 0..100 {
+            let key = QueryKey::new(("a", index, "x".repeat(100))).unwrap();
+            let joined = Outgoing::new(Audience::Everyone, vec![key], None);
+            assert!(outbox.retry(joined, 0).is_ok());
+            assert!(outbox.bytes <= 2000);
+        }
+        assert!(outbox.take_due(1000)[0].keys.contains(&QueryKey::everything()));
+        assert_eq!(outbox.bytes, 0);
+        let large = Audience::scopes((0..100).map(|id| crate::Scope::new(("user", id)).unwrap()).collect());
+        assert!(outbox.retry(Outgoing::new(large, vec![QueryKey::everything()], None), 0).is_err());
+    }
+
+    #[test]
+    fn an_interval_holds_however_many_audiences_there_are() {
+        let mut outbox = Outbox::new(100, 10, 1 << 20, 1024);
+        let offer = |outbox: &mut Outbox, id: u64, now| {
+            let audience = Audience::scopes(vec![crate::Scope::new(("user", id)).unwrap()]);
+            let offered = outbox.offer(Outgoing::new(audience, vec![QueryKey::everything()], None), now);
+            offered.is_ok_and(|now| now.is_some())
+        };
+        for id in 0..1000 {
+            assert!(offer(&mut outbox, id, id * 200), "its first goes at once");
+            assert!(!offer(&mut outbox, id, id * 200 + 1), "its second waits");
+            assert_eq!(outbox.take_due(id * 200 + 100).len(), 1);
+        }
+        assert!(outbox.handed.len() <= 64);
+    }
+
+    #[test]
+    fn dropped_receipts_are_not_kept() {
+        let mut outbox = Outbox::new(0, 10, 1 << 20, 1024);
+        for _ in 0..1000 {
+            let mut joined = outgoing("a");
+            joined.told.push(oneshot::channel().0);
+            assert!(outbox.retry(joined, 0).is_ok());
+        }
+        assert!(outbox.take_due(1000)[0].told.len() <= 4);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -12,11 +11,6 @@ use super::builder::millis;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
 use crate::{Channel, Cursor, Grant};
-
-/// Scopes that are used of a grant.
-const MAX_SCOPES: usize = 64;
-/// How long a stream lives whose grant does not say; less up to 20 %.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// What a client or a caller asks for.
 pub(crate) struct Ask {
@@ -41,15 +35,16 @@ impl Shared {
         for fault in &ask.grant.faults {
             tracing::error!(%fault, identity = ask.grant.identity(), "a name in a grant was refused");
         }
-        if ask.grant.scopes.len() > MAX_SCOPES {
+        let max_scopes = self.options.scopes;
+        if ask.grant.scopes.len() > max_scopes {
             tracing::error!(
                 identity = ask.grant.identity(),
-                "a grant has over {MAX_SCOPES} scopes; the rest is not used"
+                "a grant has over {max_scopes} scopes; the rest is not used"
             );
         }
         self.flush(self.clock.now());
         let mut follows = vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }];
-        for scope in ask.grant.scopes.iter().take(MAX_SCOPES) {
+        for scope in ask.grant.scopes.iter().take(max_scopes) {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
         let mut denied = Vec::new();
@@ -67,9 +62,10 @@ impl Shared {
             }
         }
         let tip = self.board.cursor();
+        let lifetime = self.options.grant_lifetime;
         let expires_in = match ask.grant.expires_in {
             Some(time) => Some(millis(time)),
-            None if ask.stream => Some(millis(LIFETIME) - self.board.draw(millis(LIFETIME) / 5)),
+            None if ask.stream => Some(lifetime - self.board.draw(lifetime / 5)),
             None => None,
         };
         let opening = Opening {
@@ -83,17 +79,16 @@ impl Shared {
             heartbeats: ask.stream,
         };
         let seat = self.board.open(opening, self.clock.now())?;
-        tracing::debug!(session = seat.info.id, identity = seat.info.identity.as_deref(), "session opened");
         // The guard before the hook: whatever the hook does, the session closes.
         let session = HubSession { shared: self.clone(), seat };
         self.kick();
-        self.hook(self.options.on_connect.as_ref(), &session.seat.info);
+        self.opened(&session.seat.info);
         Ok((session, denied))
     }
 
     /// How the grant, or the channel's policy, allows to follow.
     fn replay(&self, grant: &Grant, channel: &Channel) -> Option<Replay> {
-        if self.board.policy(channel).public {
+        if self.policies.of(channel).public {
             return Some(Replay::Retained);
         }
         grant.replay(channel)

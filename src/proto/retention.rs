@@ -29,15 +29,15 @@ pub(crate) struct RetentionLimits {
 }
 
 /// The policies of channels: the most specific pattern wins.
-#[derive(Debug, Default)]
-pub(crate) struct Policies(Vec<(Pattern, Policy)>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies(Arc<[(Pattern, Policy)]>);
 
 impl Policies {
     /// Of two declarations of one pattern the later wins.
     pub(crate) fn new(mut declared: Vec<(Pattern, Policy)>) -> Self {
         declared.reverse();
         declared.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
-        Policies(declared)
+        Policies(declared.into())
     }
 
     pub(crate) fn of(&self, channel: &Channel) -> Policy {
@@ -109,10 +109,6 @@ impl Retention {
         self.bytes
     }
 
-    pub(crate) fn policy(&self, channel: &Channel) -> Policy {
-        self.policies.of(channel)
-    }
-
     pub(crate) fn get(&self, id: TopicId) -> Option<&Topic> {
         self.topics.get(id as usize)
     }
@@ -121,7 +117,11 @@ impl Retention {
         self.topics.get_mut(id as usize)
     }
 
-    pub(crate) fn topics(&self) -> impl Iterator<Item = &Topic> {
+    pub(crate) fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter().map(|(_, topic)| topic)
     }
 

@@ -128,10 +128,6 @@ impl Session {
         }
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waits_for().is_some()
-    }
-
     /// Follows a topic. The session stands in the topic's list already: it registers first and reads the tip
     /// afterwards, or it would sleep through what came between (PROTOCOL R2).
     pub(crate) fn follow(&mut self, topic: TopicId, place: u32, replay: Replay, retention: &Retention) {
@@ -238,7 +234,7 @@ impl Session {
     pub(crate) fn read(
         &mut self,
         retention: &Retention,
-        identity_floor: u64,
+        identity_floor: &dyn Fn(&Retention) -> u64,
         limits: &ReadLimits,
         now: Millis,
     ) -> Batch {
@@ -289,7 +285,7 @@ impl Session {
     fn know_place(
         &mut self,
         retention: &Retention,
-        identity_floor: u64,
+        identity_floor: &dyn Fn(&Retention) -> u64,
         now: Millis,
         batch: &mut Batch,
     ) -> bool {
@@ -302,7 +298,7 @@ impl Session {
             return false;
         }
         let cursor = *cursor;
-        self.start(Start::At(cursor), identity_floor, None, retention);
+        self.start(Start::At(cursor), identity_floor(retention), None, retention);
         true
     }
 
