@@ -377,7 +377,10 @@ impl Session {
         }
         if cursor.offset > now.known.offset || (self.rules.is_local && cursor.offset > opened.offset) {
             let waited = now.at - self.opened.at;
-            assert!(self.rules.is_local || waited >= 5000 || resumed, "it did not wait for its node");
+            assert!(
+                self.rules.is_local || waited >= 5000 || resumed,
+                "it waited for its node for {waited} ms only"
+            );
             return false;
         }
         let own = self.viewer.identity.as_ref();

@@ -226,11 +226,9 @@ impl Client {
         self.stream.iter_mut().chain(&mut self.next)
     }
 
-    /// Its task is polled for another reason, by another waker: the one before is worth nothing from now on.
-    pub(crate) fn is_polled_elsewhere(&mut self) {
-        for stream in self.streams() {
-            stream.flag = Flag::new();
-        }
+    /// Its task is polled next for a reason of its own.
+    pub(crate) fn wake(&mut self) {
+        self.streams().for_each(|stream| stream.flag.clone().wake());
     }
 
     /// Polls its streams while they are woken, at most `polls` times each.

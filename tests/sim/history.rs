@@ -215,6 +215,10 @@ pub(crate) enum Op {
     StopReading {
         client: usize,
     },
+    /// The client's task is polled by another waker, though nobody woke it.
+    Move {
+        client: usize,
+    },
     Subscribe {
         node: usize,
         user: usize,
@@ -557,8 +561,8 @@ impl History {
             Op::Cut { client, after } => self.cut(client, after),
             Op::StopReading { client } => self.clients[client].is_reading = false,
             Op::Move { client } => {
-                self.clients[client].is_polled_elsewhere();
-                self.read(client, usize::MAX);
+                self.clients[client].wake();
+                self.read(client, 1);
             }
             Op::Subscribe { node, user } => self.subscribe(node, user),
             Op::Regrant { node, user, sign_out } => self.regrant(node, user, sign_out),
@@ -859,7 +863,7 @@ impl History {
     }
 
     fn read(&mut self, client: usize, polls: usize) {
-        let anew = self.rng.u8(0..4) == 0;
+        let anew = self.rng.bool();
         let (log, nodes, began) = (&self.log, &self.nodes, self.began);
         let moment =
             |stream: &Stream| Moment { idle: stream.idle(), ..moment(log, nodes, began, stream.node) };
