@@ -928,7 +928,7 @@ impl History {
                     .now_or_never()
                     .expect("it is over")
                     .expect_err("it is over");
-                subscriber.session.ended(&format!("{:?}", reason.0).to_lowercase(), now, &truth);
+                subscriber.session.ended(&format!("{:?}", reason.reason).to_lowercase(), now, &truth);
             }
             !over
         });
