@@ -4,7 +4,8 @@
 //! eviction, overflow and write bounds happen all the time; its clients read real bodies, only when their
 //! waker fired; its log misbehaves.
 //!
-//! - [`history`]: what may happen, and the driver that makes it happen.
+//! - [`history`]: what may happen, and the driver that makes it happen, in four parts: the server's side, the
+//!   viewers', trouble, and under which bounds.
 //! - [`log`]: a broker that trims, loses its tail, loses answers and stalls a node; the real memory log.
 //! - [`client`]: a client that is cut at any byte, comes back, and switches channels.
 //! - [`ledger`]: the truth, what was said and what was appended.
