@@ -83,8 +83,8 @@ impl Policy {
         Policy { keep: Keep::History(events), public: false }
     }
 
-    /// Keeps the newest event: dashboards, prices. A new session gets it at once; values that were superseded
-    /// before a session could read them are not sent.
+    /// Keeps the newest event: dashboards, prices. A session gets it at once when it opens, for as long as it is
+    /// retained (1 h by default); values that were superseded before a session could read them are not sent.
     #[must_use]
     pub const fn latest() -> Self {
         Policy { keep: Keep::Latest, public: false }

@@ -78,7 +78,7 @@ pub enum GapReason {
     Epoch,
 }
 
-/// What [`Event::Revalidate`] of these keys is equal to, for tests.
+/// What [`Event::Revalidate`] of these keys is equal to, for tests; of changes without an `X-Revalidate-Id`.
 ///
 /// ```
 /// use tower_revalidate::{Event, revalidate};

@@ -62,6 +62,10 @@ pub enum KeyError {
 /// What a key can be built from: a dotted literal `"posts.list"`, or a tuple of parts that serialise
 /// (`("posts", "detail", id)`), each one segment whatever it holds. An array is never segments, it is several
 /// keys.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a query key",
+    note = "use a literal \"posts.list\", or a tuple of parts such as `(\"posts\", id)` for what is known at run time"
+)]
 pub trait IntoQueryKey {
     /// Builds the key; where a part is refused, the prefix before it, and why.
     fn into_query_key(self) -> (QueryKey, Option<KeyError>);

@@ -53,38 +53,7 @@
 //! # What a client hears
 //!
 //! `GET {mount}/events?channels=room:42,announcements` answers `text/event-stream` with the events `hello`,
-//! `revalidate`, `message`, `gap` and `bye`:
-//!
-//! ```text
-//! retry: 2371
-//! id: k3f9a2-29
-//! event: hello
-//! data: {"session":"…","resumed":true,"live":true,"heartbeatMs":15000,"spreadMs":0,"channels":["room:42"],"denied":[]}
-//!
-//! id: k3f9a2-2a
-//! event: revalidate
-//! data: {"keys":[["posts","list"]],"origin":"…","spreadMs":0}
-//!
-//! id: k3f9a2-2b
-//! event: message
-//! data: {"channel":"room:42","event":"new_message","data":{"text":"hello"}}
-//!
-//! event: gap
-//! data: {"reason":"evicted","channels":["room:42"],"spreadMs":0}
-//! id: k3f9a2-30
-//!
-//! : k3f9a2-31
-//! id: k3f9a2-31
-//!
-//! retry: 1000
-//! event: bye
-//! data: {"reason":"shutdown"}
-//! ```
-//!
-//! A browser's own `EventSource` resumes by itself. A plain page refetches on a `hello` that did not resume, on
-//! `gap` (all of it, or the `channels` named), and on `revalidate` what has one of the `keys` as a prefix; it
-//! first waits for a random time up to `spreadMs`. A comment with a bare `id` is the heartbeat. A channel that
-//! was asked for and is not allowed stands in `denied`; the rest works.
+//! `revalidate`, `message`, `gap` and `bye`. The [`service`] module has the wire, field by field.
 //!
 //! # Features
 //!
@@ -123,12 +92,16 @@ pub use error::{BuildError, PublishError, SubscribeError};
 pub use event::{Event, Gap, GapReason, Message, Origin, Stale, message, revalidate};
 pub use hub::{Builder, ByeReason, ChannelPublisher, Hub, Observation, Pledge, Receipt, SessionInfo, Stats};
 pub use key::{IntoQueryKey, KeyError, QueryKey};
+#[doc(inline)]
 pub use layer::{MountLayer, RevalidateLayer};
+#[doc(inline)]
 pub use log::{AppendError, EventLog};
 pub use name::{IntoName, Name, NameError};
 pub use revalidate::{Fault, Revalidate, RevalidateExt};
 pub use scope::Scope;
+#[doc(inline)]
 pub use service::RealtimeService;
+#[doc(inline)]
 pub use stream::{RecvError, SseBody, Subscription};
 
 /// The README's examples compile and run.

@@ -91,6 +91,10 @@ pub(crate) mod sealed {
 /// each part anything with [`Display`](fmt::Display).
 ///
 /// A whole name that is only known at run time is parsed: [`Channel::parse`](crate::Channel::parse).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a name",
+    note = "use a literal \"room:42\", a tuple of parts such as `(\"room\", id)` for what is known at run time, or `parse` for a whole name"
+)]
 pub trait IntoName<N> {
     /// Builds the name.
     ///

@@ -63,6 +63,9 @@ pub enum Fault {
     /// An audience was refused, so nobody hears.
     #[error("the audience was refused: {0}")]
     Audience(#[from] NameError),
+    /// Each of several keys has its own audience already; it is not clear which one these scopes are for.
+    #[error("each key has its audience already; for which are {0:?}?")]
+    Ambiguous(Vec<Scope>),
 }
 
 impl Revalidate {
@@ -86,13 +89,14 @@ impl Revalidate {
         revalidate
     }
 
-    /// Narrows what is still for everyone to the sessions with this scope. Said again it adds a scope: any of
-    /// them hears.
+    /// Narrows what is still for everyone to the sessions with this scope. Where nothing is, it adds the scope
+    /// to the one audience there is: any of its scopes hears. Where there are several audiences it is a
+    /// [`Fault`], and changes nothing.
     pub fn to(self, scope: impl IntoName<Scope>) -> Self {
         self.to_any([scope])
     }
 
-    /// Narrows what is still for everyone to the sessions with any of these scopes; no scope is nobody.
+    /// [`to`](Self::to) any of these scopes; no scope is nobody.
     pub fn to_any(mut self, scopes: impl IntoIterator<Item = impl IntoName<Scope>>) -> Self {
         let mut list = Vec::new();
         for scope in scopes {
@@ -106,11 +110,13 @@ impl Revalidate {
             for entry in self.entries.iter_mut().filter(|entry| everyone(entry)) {
                 entry.audience = Audience::scopes(list.clone());
             }
-        } else if let Some(Entry { audience: Audience::Scopes(scopes), .. }) = self.entries.last_mut() {
+        } else if let [Entry { audience: Audience::Scopes(scopes), .. }] = &mut self.entries[..] {
             list.append(scopes);
             *scopes = list;
             scopes.sort_unstable();
             scopes.dedup();
+        } else if !self.entries.is_empty() {
+            self.faults.push(Fault::Ambiguous(list));
         }
         let entries = std::mem::take(&mut self.entries);
         entries.into_iter().for_each(|entry| self.push(entry));
@@ -136,17 +142,11 @@ impl Revalidate {
         other.entries.into_iter().for_each(|entry| self.push(entry));
     }
 
-    /// One entry an audience and delay, one of each key.
+    /// One entry an audience and delay. Doubles go when it is published.
     fn push(&mut self, entry: Entry) {
         let same = |known: &&mut Entry| known.audience == entry.audience && known.delay == entry.delay;
         match self.entries.iter_mut().find(same) {
-            Some(known) => {
-                for key in entry.keys {
-                    if !known.keys.contains(&key) {
-                        known.keys.push(key);
-                    }
-                }
-            }
+            Some(known) => known.keys.extend(entry.keys),
             None => self.entries.push(entry),
         }
     }
@@ -235,6 +235,7 @@ mod axum_impls {
     use axum_core::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 
     use super::{Revalidate, RevalidateExt as _, merge_into};
+    use crate::Pledge;
 
     /// A part of a tuple: `(StatusCode::CREATED, Revalidate::key("posts.list"), Json(post))`. Several merge.
     impl IntoResponseParts for Revalidate {
@@ -242,6 +243,14 @@ mod axum_impls {
         fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
             merge_into(response.extensions_mut(), self);
             Ok(response)
+        }
+    }
+
+    /// A part of a tuple: the response carries the pledge away.
+    impl IntoResponseParts for Pledge {
+        type Error = Infallible;
+        fn into_response_parts(self, response: ResponseParts) -> Result<ResponseParts, Infallible> {
+            Revalidate::from(self).into_response_parts(response)
         }
     }
 
@@ -272,13 +281,20 @@ mod tests {
         assert_eq!(said(&"posts.list".into()), said(&["posts.list"].into()));
     }
 
+    fn each_to_its_own() -> Revalidate {
+        Revalidate::key("a").to("user:1").and("b").to("user:2")
+    }
+
     #[test]
     fn to_narrows_what_was_for_everyone_and_adds_to_the_rest() {
         let a = r#"["a"]"#.to_owned();
         let b = r#"["b"]"#.to_owned();
         let both = Revalidate::key("a").and("b").to("user:1").to("user:2");
         assert_eq!(said(&both), [(vec![a.clone(), b.clone()], Some(vec!["user:1".into(), "user:2".into()]))]);
-        let each = Revalidate::key("a").to("user:1").and("b").to("user:2");
+        let unclear = each_to_its_own().to("user:3");
+        assert_eq!(said(&unclear), said(&each_to_its_own()));
+        assert!(matches!(unclear.faults[..], [Fault::Ambiguous(_)]));
+        let each = each_to_its_own();
         assert_eq!(
             said(&each),
             [(vec![a], Some(vec!["user:1".into()])), (vec![b], Some(vec!["user:2".into()]))]
@@ -301,6 +317,6 @@ mod tests {
     fn extensions_merge() {
         let response = Response::new(()).revalidate("a").revalidate("b").revalidate("a");
         let merged = response.extensions().get::<Revalidate>().unwrap();
-        assert_eq!(said(merged), [(vec![r#"["a"]"#.into(), r#"["b"]"#.into()], None)]);
+        assert_eq!(said(merged), [(vec![r#"["a"]"#.into(), r#"["b"]"#.into(), r#"["a"]"#.into()], None)]);
     }
 }

@@ -69,8 +69,8 @@ async fn a_silent_stream_has_a_heartbeat_in_time() {
         let since = Instant::now();
         let frame = stream.frame().await.unwrap();
         let waited = since.elapsed();
-        // Less its jitter, and noticed within a quarter of it.
-        assert!(waited >= Duration::from_secs(12) && waited <= Duration::from_millis(18_760), "{waited:?}");
+        // Sooner by up to two fifths: its jitter, and how often the ticker looks.
+        assert!(waited >= Duration::from_secs(9) && waited <= Duration::from_secs(15), "{waited:?}");
         let cursor = hub.cursor().to_string();
         assert_eq!((frame.name.as_str(), &frame.data), ("", &None), "no event fires");
         assert_eq!(frame.id.as_deref(), Some(&*cursor));

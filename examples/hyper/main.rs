@@ -28,9 +28,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = App::new(hub.clone());
     let auth = app.clone();
     let service = ServiceBuilder::new()
+        .layer(hub.layer()) // outermost
         .map_request(move |request| sign_in(&auth, request)) // around the mount too
         .layer(hub.mount_layer("/realtime")) // answers the mount, passes on the rest
-        .layer(hub.layer())
         .service_fn(move |request| answer(app.clone(), request));
 
     let listener = examples_common::listen().await?;

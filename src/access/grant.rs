@@ -44,7 +44,8 @@ impl Grant {
         Grant::default()
     }
 
-    /// A signed-in user, with the scope `user:{id}`.
+    /// A signed-in user, with the scope `user:{id}`. An id that holds `:`, `*` or `,` cannot be a part of a
+    /// name: it gets no scope, which is logged; map such ids to others first.
     pub fn user(id: impl Display) -> Self {
         let id = id.to_string();
         let mut grant = Grant::default();
@@ -82,7 +83,8 @@ impl Grant {
         self.allow(pattern, Replay::Live)
     }
 
-    /// Allows to publish events to these channels from the client.
+    /// Allows to publish to these channels. For your own handlers to ask, with
+    /// [`may_publish`](Self::may_publish).
     pub fn publish(mut self, pattern: impl IntoName<Pattern>) -> Self {
         match pattern.into_name() {
             Ok(pattern) => self.publish.push(pattern),
@@ -91,7 +93,8 @@ impl Grant {
         self
     }
 
-    /// What other users may see of this one: a name, an avatar; never a token.
+    /// What other users may see of this one: a name, an avatar; never a token. For your own handlers to ask,
+    /// with [`public_info`](Self::public_info).
     pub fn info(mut self, info: Value) -> Self {
         self.info = Some(Arc::new(info));
         self

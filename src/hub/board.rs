@@ -181,7 +181,7 @@ pub(crate) struct Board {
 impl BoardOptions {
     /// How often sessions are looked after.
     pub(crate) fn tick(&self) -> Millis {
-        (self.heartbeat.min(self.stall_after) / 16).clamp(10, 1000)
+        (self.heartbeat.min(self.stall_after) / 16).clamp(2, 1000)
     }
 }
 

@@ -129,7 +129,8 @@ impl Builder {
         self
     }
 
-    /// Whether anything is served and published. Default `true`; `false` answers 404 and publishes nothing.
+    /// Whether anything is served and published. Default `true`; with `false` the service answers 404, and
+    /// publishing does nothing and says that all is well.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.options.enabled = enabled;
         self
@@ -137,14 +138,14 @@ impl Builder {
 
     /// How long a stream may be silent: a heartbeat comes after at most this time, and up to two fifths sooner,
     /// so that streams are not in step. Clients learn it as `heartbeatMs` and take 2.5 times of it for a dead
-    /// connection. Default 15 s, at least 200 ms.
+    /// connection. Default 15 s, at least 50 ms.
     pub fn heartbeat(mut self, time: Duration) -> Self {
         self.board.heartbeat = millis(time);
         self
     }
 
     /// How long a stream may be woken without being polled before it is freed. Default 30 s. It is noticed
-    /// within eight seconds, or half of the shorter of this time and the heartbeat. At least 200 ms.
+    /// within eight seconds, or half of the shorter of this time and the heartbeat. At least 50 ms.
     pub fn stall_after(mut self, time: Duration) -> Self {
         self.board.stall_after = millis(time);
         self
@@ -384,11 +385,11 @@ impl Builder {
             let reason = format!("{mount:?} must start with a slash and end without one");
             self.refuse("mount", reason);
         }
-        if self.board.heartbeat < 200 {
-            self.refuse("heartbeat", "under 200 ms".into());
+        if self.board.heartbeat < 50 {
+            self.refuse("heartbeat", "under 50 ms".into());
         }
-        if self.board.stall_after < 200 {
-            self.refuse("stall_after", "under 200 ms".into());
+        if self.board.stall_after < 50 {
+            self.refuse("stall_after", "under 50 ms".into());
         }
         if u32::try_from(self.board.sessions).is_err() {
             self.refuse("max_sessions", "over 4 294 967 295".into());

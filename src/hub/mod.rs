@@ -14,6 +14,7 @@ mod builder;
 mod dispatch;
 #[cfg(all(test, loom_model))]
 mod loom_model;
+mod observation;
 mod outbox;
 mod pledge;
 mod receipt;
@@ -24,7 +25,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
@@ -34,6 +34,8 @@ pub(crate) use board::{Board, Closed, Marked, Read};
 pub use board::{SessionInfo, Stats};
 pub use builder::Builder;
 pub(crate) use builder::{Options, SessionHook};
+pub use observation::Observation;
+pub(crate) use observation::Seen;
 pub(crate) use outbox::{Outbox, Outgoing};
 pub use pledge::Pledge;
 pub(crate) use pledge::PledgeGuard;
@@ -51,11 +53,6 @@ use crate::{
     Channel, Cursor, Fault, Grant, IntoName, NameError, Origin, PublishError, Revalidate, RevalidateLayer,
     SubscribeError, Subscription,
 };
-
-/// The header that stamps a response with the cursor from before its data was read.
-pub(crate) const CURSOR_HEADER: HeaderName = HeaderName::from_static("x-revalidate-cursor");
-/// The header by which a client knows its own change when the news of it comes back.
-pub(crate) const ID_HEADER: HeaderName = HeaderName::from_static("x-revalidate-id");
 
 /// The heart: what is published here reaches every session that may know. Cheap to clone; works from any
 /// handler, task or plain thread. See the [crate docs](crate).
@@ -229,7 +226,8 @@ impl Shared {
             return Receipt::failed(fault);
         }
         let limit = self.options.publish_keys;
-        for entry in &revalidate.entries {
+        for entry in &mut revalidate.entries {
+            collapse(&mut entry.keys, usize::MAX); // without doubles
             let (keys, scopes) = (entry.keys.len(), entry.audience.topics().max(1));
             if keys.saturating_mul(scopes) > limit {
                 return Receipt::failed(PublishError::TooMany { keys, scopes, limit });
@@ -246,8 +244,15 @@ impl Shared {
         self.receipt(told)
     }
 
-    fn receipt(&self, told: Vec<oneshot::Receiver<Result<Cursor, PublishError>>>) -> Receipt {
-        Receipt::waiting(told, self.board.cursor(), self.dispatched.subscribe())
+    fn receipt(self: &Arc<Self>, told: Vec<oneshot::Receiver<Result<Cursor, PublishError>>>) -> Receipt {
+        let hub = WeakHub(Arc::downgrade(self));
+        Receipt::waiting(told, self.board.cursor(), self.dispatched.subscribe(), hub)
+    }
+
+    /// How long until something that waits is due.
+    fn until_due(&self) -> Option<Duration> {
+        let due = self.outbox.lock().next_due()?;
+        Some(Duration::from_millis(due.saturating_sub(self.clock.now()).max(1)))
     }
 
     fn publish_message(
@@ -394,10 +399,10 @@ impl Hub {
         crate::RealtimeService::new(self.clone())
     }
 
-    /// A layer that answers under a path and passes on the rest, for stacks without a router. An auth layer
-    /// *inside* of it does not guard the mount.
-    pub fn mount_layer(&self, path: impl Into<String>) -> crate::MountLayer {
-        crate::MountLayer::new(self, path.into())
+    /// A layer that answers under a path and passes on the rest, for stacks without a router: inside of the
+    /// app's authentication, which is inside of [`layer`](Self::layer).
+    pub fn mount_layer(&self, path: &str) -> crate::MountLayer {
+        crate::MountLayer::new(self, path)
     }
 
     /// Publishes what became stale, from anywhere. Refused parts and bounds are errors of the receipt, and
@@ -421,7 +426,8 @@ impl Hub {
         Pledge::new(WeakHub(Arc::downgrade(&self.shared)), revalidate.into())
     }
 
-    /// Subscribes in process: for workers, caches and tests. It hears what comes from now on.
+    /// Subscribes in process: for workers, caches and tests. It hears what comes from now on, and the current
+    /// values of `latest` channels that it follows.
     ///
     /// # Errors
     /// [`SubscribeError`] when the hub is shut down or full.
@@ -467,18 +473,6 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         self.shared.board.stats()
     }
-
-    /// The core of the layer, for stacks whose layers are not tower's: call it before the inner service, and
-    /// [`Observation::finish`] after.
-    pub fn observe(&self, method: &Method, headers: &HeaderMap) -> Observation {
-        Observation {
-            hub: self.clone(),
-            origin: headers.get(ID_HEADER).and_then(|id| Origin::parse(id.as_bytes())),
-            is_get: method == Method::GET,
-            // Before the inner service reads anything: what changes meanwhile is after it (PROTOCOL R8).
-            cursor: self.cursor(),
-        }
-    }
 }
 
 impl Default for Hub {
@@ -504,53 +498,10 @@ impl ChannelPublisher<'_> {
     /// Publishes a message. What is refused is an error of the receipt.
     pub fn publish(&self, event: &str, data: &impl Serialize) -> Receipt {
         let published = self.hub.shared.publish_message(self.channel.clone(), event, data);
-        published.unwrap_or_else(Receipt::failed)
+        published.unwrap_or_else(|error| {
+            // The receipt may be dropped.
+            tracing::warn!(%error, "a message was refused");
+            Receipt::failed(error)
+        })
     }
-}
-
-/// One request under the layer: what was known before the inner service ran.
-#[derive(Debug)]
-#[must_use = "call `finish` with the response"]
-pub struct Observation {
-    hub: Hub,
-    origin: Option<Origin>,
-    is_get: bool,
-    cursor: Cursor,
-}
-
-impl Observation {
-    /// The cursor from before the inner service ran.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        self.cursor
-    }
-
-    /// Takes the [`Revalidate`] out of a response and publishes it on 2xx and 3xx; stamps a successful GET
-    /// with `X-Revalidate-Cursor`, unless it is an event stream or publicly cacheable.
-    pub fn finish(self, status: StatusCode, headers: &mut HeaderMap, extensions: &mut Extensions) {
-        let stale = extensions.remove::<Revalidate>();
-        if let Some(mut revalidate) = stale {
-            revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
-            if status.is_success() || status.is_redirection() {
-                self.hub.shared.publish_lenient(revalidate, self.origin);
-            }
-        }
-        if self.is_get && status.is_success() && may_stamp(headers) {
-            // A cursor is ASCII without control characters.
-            if let Ok(cursor) = HeaderValue::try_from(self.cursor.to_string()) {
-                headers.insert(CURSOR_HEADER, cursor);
-            }
-        }
-    }
-}
-
-/// A cursor on a response that a shared cache keeps would be given to strangers, long after.
-fn may_stamp(headers: &HeaderMap) -> bool {
-    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
-    let is_stream =
-        headers.get(header::CONTENT_TYPE).is_some_and(|kind| text(kind).starts_with("text/event-stream"));
-    let is_public = headers.get_all(header::CACHE_CONTROL).iter().map(text).any(|control| {
-        control.split(',').map(str::trim).any(|rule| rule == "public" || rule.starts_with("s-maxage"))
-    });
-    !is_stream && !is_public
 }

@@ -8,6 +8,7 @@ use std::thread::Thread;
 
 use tokio::sync::{oneshot, watch};
 
+use super::WeakHub;
 use crate::{Cursor, PublishError};
 
 /// How many events this node's dispatch may be behind when a receipt resolves. Well under the default history
@@ -15,7 +16,7 @@ use crate::{Cursor, PublishError};
 const BEHIND: u64 = 64;
 
 /// What became of a publish: awaited, it gives the cursor of the event once it is appended and this node's
-/// dispatch is at most 64 events behind, or an error. That is the backpressure of a publisher in a loop. It
+/// dispatch is at most 64 events behind, or an error; of several audiences, that of the last. That is the backpressure of a publisher in a loop. It
 /// need not be awaited: dropping it changes nothing.
 ///
 /// Plain threads call [`wait`](Self::wait).
@@ -38,6 +39,7 @@ enum State {
         /// The tip, where there was nothing to append.
         tip: Cursor,
         dispatched: watch::Receiver<Cursor>,
+        hub: WeakHub,
     },
 }
 
@@ -50,8 +52,9 @@ impl Receipt {
         told: Vec<oneshot::Receiver<Result<Cursor, PublishError>>>,
         tip: Cursor,
         dispatched: watch::Receiver<Cursor>,
+        hub: WeakHub,
     ) -> Self {
-        Receipt(State::Waiting { told, tip, dispatched })
+        Receipt(State::Waiting { told, tip, dispatched, hub })
     }
 
     /// Blocks this thread until it is known. For threads that run no async code: on a runtime's own thread it
@@ -66,12 +69,23 @@ impl Receipt {
                 self.0.unpark();
             }
         }
+        let hub = match &self.0 {
+            State::Known(_) => None,
+            State::Waiting { hub, .. } => Some(hub.clone()),
+        };
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut known = pin!(self.known());
         loop {
-            match known.as_mut().poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(result) => return result,
-                Poll::Pending => std::thread::park(),
+            if let Poll::Ready(result) = known.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return result;
+            }
+            // Without a runtime there is no task that hands on what was held back; this thread does then.
+            match hub.as_ref().and_then(WeakHub::upgrade).and_then(|hub| hub.until_due()) {
+                Some(time) => std::thread::park_timeout(time),
+                None => std::thread::park(),
+            }
+            if let Some(hub) = hub.as_ref().and_then(WeakHub::upgrade) {
+                hub.flush(hub.clock.now());
             }
         }
     }
@@ -79,11 +93,13 @@ impl Receipt {
     async fn known(self) -> Result<Cursor, PublishError> {
         let (told, mut at, mut dispatched) = match self.0 {
             State::Known(result) => return result,
-            State::Waiting { told, tip, dispatched } => (told, tip, dispatched),
+            State::Waiting { told, tip, dispatched, .. } => (told, tip, dispatched),
         };
-        for told in told {
+        for (index, told) in told.into_iter().enumerate() {
             // A sender that went away without a word belonged to a hub that did.
-            at = told.await.unwrap_or(Err(PublishError::Log(crate::log::AppendError::Unknown)))?;
+            let cursor = told.await.unwrap_or(Err(PublishError::Log(crate::log::AppendError::Unknown)))?;
+            let is_later = index == 0 || cursor.epoch != at.epoch || cursor.offset > at.offset;
+            at = if is_later { cursor } else { at };
         }
         let near = |done: &Cursor| done.epoch != at.epoch || done.offset.saturating_add(BEHIND) >= at.offset;
         // An error means that the hub is gone, and with it everybody who could lag.

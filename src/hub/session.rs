@@ -110,6 +110,11 @@ impl HubSession {
         Ok(true)
     }
 
+    /// Has the next poll read, whether dispatch came by or not.
+    pub(crate) fn look(&self) {
+        self.seat.signal.mark();
+    }
+
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
         self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now())
     }

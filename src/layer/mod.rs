@@ -39,8 +39,3 @@ pub use future::RevalidateFuture;
 pub use layer::RevalidateLayer;
 pub use mount::{Mount, MountFuture, MountLayer};
 pub use service::Revalidated;
-
-/// In the extensions of a request: the cursor from before anything inside of the layer ran, the app's
-/// authentication included.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen(pub(crate) crate::Cursor);

@@ -17,7 +17,9 @@ use crate::{BoxError, Hub, SseBody};
 /// Answers under a path with the hub's service and passes on the rest; of [`Hub::mount_layer`].
 ///
 /// For bare hyper and other stacks without a router. In axum use `nest_service`: a layer there sees only what
-/// its routes match. Put authentication *outside* of it; a layer inside does not guard the mount.
+/// its routes match. Put authentication *outside* of it, for a layer inside does not guard the mount, and the
+/// hub's [`layer`](Hub::layer) outside of both: then a grant that is revoked while a request is on its way
+/// opens nothing.
 #[derive(Debug, Clone)]
 pub struct MountLayer {
     service: RealtimeService,
@@ -25,8 +27,8 @@ pub struct MountLayer {
 }
 
 impl MountLayer {
-    pub(crate) fn new(hub: &Hub, path: String) -> Self {
-        let path: Arc<str> = path.into();
+    pub(crate) fn new(hub: &Hub, path: &str) -> Self {
+        let path: Arc<str> = format!("/{}", path.trim_matches('/')).into();
         MountLayer { service: hub.service().at(path.clone()), path }
     }
 }
@@ -61,23 +63,28 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match strip(request.uri().path(), &self.path) {
-            Some(_) => MountFuture::Mount { future: self.service.call(request) },
-            None => MountFuture::Inner { future: self.inner.call(request) },
-        }
+        let state = match strip(request.uri().path(), &self.path) {
+            Some(_) => State::Mount { future: self.service.call(request) },
+            None => State::Inner { future: self.inner.call(request) },
+        };
+        MountFuture { state }
     }
 }
 
 pin_project! {
     /// The response to come; of [`Mount`].
     #[derive(Debug)]
-    #[project = MountProjection]
-    pub enum MountFuture<F> {
-        /// From the hub's service.
-        #[allow(missing_docs)]
+    pub struct MountFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProjection]
+    enum State<F> {
         Mount { future: RealtimeFuture },
-        /// From the inner service.
-        #[allow(missing_docs)]
         Inner { #[pin] future: F },
     }
 }
@@ -89,12 +96,12 @@ where
     type Output = Result<Response<Either<SseBody, R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            MountProjection::Mount { future } => {
+        match self.project().state.project() {
+            StateProjection::Mount { future } => {
                 let Ok(response) = ready!(Pin::new(future).poll(cx));
                 Poll::Ready(Ok(response.map(Either::Left)))
             }
-            MountProjection::Inner { future } => {
+            StateProjection::Inner { future } => {
                 let response = ready!(future.poll(cx))?;
                 Poll::Ready(Ok(response.map(Either::Right)))
             }

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower::Service;
 
-use super::{RevalidateFuture, Seen};
+use super::RevalidateFuture;
 use crate::Hub;
 
 /// A service under the [`RevalidateLayer`](super::RevalidateLayer). See the [module docs](super).
@@ -27,7 +27,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let observation = self.hub.observe(request.method(), request.headers());
-        request.extensions_mut().insert(Seen(observation.cursor()));
+        observation.mark(request.extensions_mut());
         RevalidateFuture { inner: self.inner.call(request), observation: Some(observation) }
     }
 }

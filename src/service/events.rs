@@ -10,8 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::error;
 use crate::access::Authorizing;
-use crate::hub::{Ask, ByeReason, Closed};
-use crate::layer::Seen;
+use crate::hub::{Ask, ByeReason, Closed, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Grant, Hub, SseBody, stream};
 
@@ -129,18 +128,19 @@ impl Query {
                         if !names.contains(&name) {
                             names.push(name);
                         }
+                        if names.len() > options.channels {
+                            return Err(format!("over {} channels", options.channels));
+                        }
                     }
                 }
                 "last_event_id" | "lastEventId" => cursor = Some(value),
                 _ => {}
             }
         }
-        if names.len() > options.channels {
-            return Err(format!("over {} channels", options.channels));
-        }
         let channels = names.into_iter().map(|name| Channel::parse(&name).map_err(|_| name.into_owned()));
-        // Read before the grant is: a change of grant after this ends the session (PROTOCOL R10).
-        let seen = parts.extensions.get::<Seen>().map(|seen| seen.0);
+        // With the layer outside of the app's authentication: from before the grant was made, so that a change
+        // of grant in between ends the session (PROTOCOL R10).
+        let seen = Seen::by(hub, &parts.extensions);
         Ok(Query {
             channels: channels.collect(),
             start: start(&parts.headers, cursor.as_deref()),

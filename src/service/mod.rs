@@ -19,8 +19,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The promise: nothing is opened before the request is authorised, and a refusal says why in a form that the
-//! client at hand can live with.
+//! The promise: nothing is opened before the request is authorised, and a stream that is refused for a while
+//! tells a browser to come back.
+//!
+#![doc = include_str!("../../docs/wire.md")]
 
 mod error;
 mod events;

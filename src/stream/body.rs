@@ -14,7 +14,7 @@ use crate::sse::{Bye, Denied, Encoder, Gap, Hello, Revalidated};
 
 /// The body of a stream of Server-Sent Events, and of the service's other answers.
 ///
-/// A [`Body`] and a [`Stream`] of chunks, `Send`, `Sync` and `Unpin`, so that every framework can take it.
+/// A [`Body`](http_body::Body) and a [`Stream`](futures_core::Stream) of chunks, `Send`, `Sync` and `Unpin`, so that every framework can take it.
 /// Dropping it closes the session.
 #[must_use]
 pub struct SseBody(Inner);

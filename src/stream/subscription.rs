@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
@@ -26,15 +26,19 @@ pub struct Subscription {
 
 /// The subscription is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the subscription ended: {}", .0.as_str())]
-pub struct RecvError(pub ByeReason);
+#[error("the subscription ended: {}", .reason.as_str())]
+#[non_exhaustive]
+pub struct RecvError {
+    /// Why.
+    pub reason: ByeReason,
+}
 
 impl Subscription {
     pub(crate) fn new(session: HubSession, grant: Grant) -> Self {
         Subscription { session, grant, read: VecDeque::new(), ended: None }
     }
 
-    /// Follows a channel from now on. The grant must allow it, as for a stream:
+    /// Follows a channel from now on; of a `latest` channel it hears the current value, too. The grant must allow it, as for a stream:
     /// `hub.subscribe(Grant::user("alice").follow("room:*"))?.follow(("room", 42))?`.
     ///
     /// # Errors
@@ -57,13 +61,26 @@ impl Subscription {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
+    /// The next event if there is one now. What was published before this call is heard, so that a test can
+    /// say that nothing was: `assert_eq!(sub.try_recv()?, None)`.
+    ///
+    /// # Errors
+    /// [`RecvError`] when the subscription is over.
+    pub fn try_recv(&mut self) -> Result<Option<Event>, RecvError> {
+        self.session.look();
+        match self.poll_event(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(event) => event.map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, RecvError>> {
         loop {
             if let Some(event) = self.read.pop_front() {
                 return Poll::Ready(Ok(event));
             }
             if let Some(reason) = self.ended {
-                return Poll::Ready(Err(RecvError(reason)));
+                return Poll::Ready(Err(RecvError { reason }));
             }
             match std::task::ready!(self.session.poll_read(cx)) {
                 Read::Batch(batch) => self.take(batch),

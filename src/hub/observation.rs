@@ -1,0 +1,98 @@
+//! [`Observation`]: the core of the layer, one request at a time.
+
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::Hub;
+use crate::{Cursor, Origin, Revalidate};
+
+/// The header that stamps a response with the cursor from before its data was read.
+const CURSOR_HEADER: HeaderName = HeaderName::from_static("x-revalidate-cursor");
+/// The header by which a client knows its own change when the news of it comes back.
+const ID_HEADER: HeaderName = HeaderName::from_static("x-revalidate-id");
+
+/// In the extensions of a request: where this hub stood before anything inside of its layer ran, the app's
+/// authentication included. A grant that was made since then is checked against changes since then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    hub: usize,
+    cursor: Cursor,
+}
+
+impl Seen {
+    /// Where this hub stood; none if it was another's layer.
+    pub(crate) fn by(hub: &Hub, extensions: &Extensions) -> Option<Cursor> {
+        extensions.get::<Seen>().filter(|seen| seen.hub == hub.address()).map(|seen| seen.cursor)
+    }
+}
+
+impl Hub {
+    /// The core of the layer, for stacks whose layers are not tower's: call it before the inner service, and
+    /// [`Observation::finish`] after.
+    pub fn observe(&self, method: &Method, headers: &HeaderMap) -> Observation {
+        Observation {
+            hub: self.clone(),
+            origin: headers.get(ID_HEADER).and_then(|id| Origin::parse(id.as_bytes())),
+            is_get: method == Method::GET,
+            // Before the inner service reads anything: what changes meanwhile is after it (PROTOCOL R8).
+            cursor: self.cursor(),
+        }
+    }
+
+    fn address(&self) -> usize {
+        std::sync::Arc::as_ptr(&self.shared) as usize
+    }
+}
+
+/// One request under the layer: what was known before the inner service ran.
+#[derive(Debug)]
+#[must_use = "call `finish` with the response"]
+pub struct Observation {
+    hub: Hub,
+    origin: Option<Origin>,
+    is_get: bool,
+    cursor: Cursor,
+}
+
+impl Observation {
+    /// Where the hub stood before the inner service ran.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Notes in a request where the hub stood. Of two layers of one hub the outer one counts.
+    pub fn mark(&self, extensions: &mut Extensions) {
+        if Seen::by(&self.hub, extensions).is_none() {
+            extensions.insert(Seen { hub: self.hub.address(), cursor: self.cursor });
+        }
+    }
+
+    /// Takes the [`Revalidate`] out of a response and publishes it on 2xx and 3xx; stamps a successful GET
+    /// with `X-Revalidate-Cursor`, unless it is an event stream or publicly cacheable.
+    pub fn finish(self, status: StatusCode, headers: &mut HeaderMap, extensions: &mut Extensions) {
+        let stale = extensions.remove::<Revalidate>();
+        if let Some(mut revalidate) = stale {
+            revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
+            if status.is_success() || status.is_redirection() {
+                self.hub.shared.publish_lenient(revalidate, self.origin);
+            }
+        }
+        if self.is_get && status.is_success() && may_stamp(headers) {
+            // A cursor is ASCII without control characters.
+            if let Ok(cursor) = HeaderValue::try_from(self.cursor.to_string()) {
+                headers.insert(CURSOR_HEADER, cursor);
+            }
+        }
+    }
+}
+
+/// A cursor on a response that a shared cache keeps would be given to strangers, long after.
+fn may_stamp(headers: &HeaderMap) -> bool {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let is_stream =
+        headers.get(header::CONTENT_TYPE).is_some_and(|kind| text(kind).starts_with("text/event-stream"));
+    let is_public = headers.get_all(header::CACHE_CONTROL).iter().map(text).any(|control| {
+        control.split(',').map(str::trim).any(|rule| rule == "public" || rule.starts_with("s-maxage"))
+    });
+    !is_stream && !is_public
+}
