@@ -382,13 +382,11 @@ impl Session {
             return false;
         }
         let own = self.viewer.identity.as_ref();
-        if own
-            .is_some_and(|own| truth.regranted(cursor.epoch, own, cursor.offset, now.known.offset).is_some())
-        {
+        let (epoch, from, to) = (cursor.epoch, cursor.offset, now.known.offset);
+        if own.is_some_and(|own| truth.regranted(epoch, own, from, to).is_some()) {
             return false;
         }
-        let shares = !self.rules.forgets_nothing
-            || truth.anyone_regranted(cursor.epoch, cursor.offset, now.known.offset);
+        let shares = !self.rules.forgets_nothing || truth.anyone_regranted(epoch, from, to);
         resumed || own.is_none() || !shares
     }
 
@@ -396,9 +394,10 @@ impl Session {
         assert!(self.stage == Stage::Open, "keys before the gap of a new epoch");
         assert!(!keys.is_empty(), "a revalidation of nothing");
         for prefix in keys {
-            let pays =
-                self.owed.iter().any(|(_, owed)| matches!(owed, Owed::Key(key, _) if prefix.covers(key)));
-            assert!(pays, "no change that is due justifies {prefix}");
+            // Only what is forgotten is collapsed to prefixes.
+            let pays = |key: &QueryKey| prefix == key || (!self.rules.forgets_nothing && prefix.covers(key));
+            let justified = self.owed.iter().any(|(_, owed)| matches!(owed, Owed::Key(key, _) if pays(key)));
+            assert!(justified, "no change that is due justifies {prefix}");
         }
         let mut origins = BTreeSet::new();
         self.owed.retain(|(offset, owed)| {
