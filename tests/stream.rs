@@ -87,7 +87,7 @@ async fn a_heartbeat_is_at_most_as_late_as_the_option_says() {
     for _ in 0..10 {
         let since = Instant::now();
         stream.frame().await.unwrap();
-        assert!(since.elapsed() <= Duration::from_millis(2600), "{:?}", since.elapsed());
+        assert!(since.elapsed() <= Duration::from_secs(2), "{:?}", since.elapsed());
     }
 }
 
