@@ -63,7 +63,7 @@ for suite in simulator loom; do
 done
 
 survivors=0
-printf '%-44s %-9s %s\n' mutant suite "caught by"
+printf '%-46s %-9s %s\n' mutant suite "caught by"
 for patch in "${patches[@]}"; do
     name=$(basename "$patch" .patch)
     suite=simulator
@@ -72,9 +72,9 @@ for patch in "${patches[@]}"; do
     build "$suite" --no-run || give_up "$name does not build"
     if run "$suite"; then
         survivors=$((survivors + 1))
-        printf '%-44s %-9s %s\n' "$name" "$suite" "SURVIVES"
+        printf '%-46s %-9s %s\n' "$name" "$suite" "SURVIVES"
     else
-        printf '%-44s %-9s %s\n' "$name" "$suite" "$(caught_by)"
+        printf '%-46s %-9s %s\n' "$name" "$suite" "$(caught_by)"
     fi
     (cd "$copy" && git apply -R -C1 "$patch")
 done
