@@ -4,22 +4,21 @@
 //! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
 //! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use slab::Slab;
 use tokio::runtime::Handle;
 
+use super::core::{Core, Entry, Marked};
+use super::info::Hooks;
 use super::signal::{ByeReason, Signal};
+use super::{SessionInfo, Stats};
+use crate::Cursor;
 use crate::log::Record;
 use crate::proto::{
-    Appended, Batch, Follow, Millis, ReadLimits, Retention, Session, Start, Stretch, TopicId, TopicName,
-    spread_ms,
+    Batch, Follow, Millis, ReadLimits, Retention, Session, Start, Stretch, TopicName, spread_ms,
 };
 use crate::sync::Mutex;
-use crate::{Channel, Cursor};
-
 /// The bounds that the board keeps.
 #[derive(Debug, Clone)]
 pub(crate) struct BoardOptions {
@@ -35,40 +34,6 @@ pub(crate) struct BoardOptions {
     /// How long a cursor ahead of the tip waits for this node to catch up; none: it does not.
     pub(crate) wait: Option<Millis>,
 }
-
-/// Who a session is, for hooks.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct SessionInfo {
-    /// The name that `hello` gave it.
-    pub id: String,
-    /// The user; none for an anonymous one.
-    pub identity: Option<Arc<str>>,
-    /// What it follows.
-    pub channels: Vec<Channel>,
-    pub(crate) hooks: Hooks,
-}
-
-/// Which hooks a session has seen. Its end may come before `on_connect` returned; the hooks still come in
-/// their order, each once.
-#[derive(Debug, Default)]
-pub(crate) struct Hooks(std::sync::atomic::AtomicU8);
-
-impl Hooks {
-    const CONNECTED: u8 = 1;
-    const CLOSED: u8 = 2;
-
-    /// `on_connect` returned. True if the session ended meanwhile, so that `on_disconnect` is due.
-    pub(crate) fn connected(&self) -> bool {
-        self.0.fetch_or(Self::CONNECTED, std::sync::atomic::Ordering::AcqRel) & Self::CLOSED != 0
-    }
-
-    /// The session ended. True if `on_disconnect` is due.
-    pub(crate) fn closed(&self) -> bool {
-        self.0.fetch_or(Self::CLOSED, std::sync::atomic::Ordering::AcqRel) & Self::CONNECTED != 0
-    }
-}
-
 /// A session that wants to open.
 pub(crate) struct Opening {
     pub(crate) identity: Option<Arc<str>>,
@@ -109,70 +74,6 @@ pub(crate) enum Closed {
     Grant,
 }
 
-struct Entry {
-    session: Session,
-    signal: Arc<Signal>,
-    info: Arc<SessionInfo>,
-    runtime: Option<Handle>,
-    heartbeats: bool,
-    next_beat: Millis,
-    expires: Option<Millis>,
-    /// Since when it is known to be woken and not polled.
-    dirty_since: Option<Millis>,
-    /// Where it stands among those that wait.
-    waits_for: Option<u64>,
-}
-
-struct Core {
-    retention: Retention,
-    sessions: Slab<Entry>,
-    subscriptions: usize,
-    /// Topics that wait for a sweep, each with the offset that queued it.
-    queue: VecDeque<(TopicId, u64)>,
-    sweep: Option<Sweep>,
-    /// Sessions that wait for the tip to reach their cursor, by its offset.
-    waiting: BTreeSet<(u64, usize)>,
-    shut: bool,
-    rng: fastrand::Rng,
-}
-
-/// A topic whose sessions are being marked, from the end of its list down: whoever moves when another leaves
-/// moves down to a place that comes yet or was marked already, and whoever joins read after it joined.
-#[derive(Clone, Copy)]
-struct Sweep {
-    topic: TopicId,
-    offset: u64,
-    left: usize,
-}
-
-/// Sessions to wake, and those that ended without their own doing.
-#[derive(Default)]
-pub(crate) struct Marked {
-    pub(crate) signals: Vec<Arc<Signal>>,
-    pub(crate) ended: Vec<Arc<SessionInfo>>,
-    /// Topics wait for a sweep.
-    pub(crate) queued: bool,
-    /// Up to where dispatch is done.
-    pub(crate) dispatched: Option<Cursor>,
-}
-
-/// Figures of a hub at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Open sessions, in-process ones included.
-    pub sessions: usize,
-    /// Places of sessions in lists of topics; each session has one for everyone, one for its user, one a scope
-    /// and one a channel.
-    pub subscriptions: usize,
-    /// Topics with subscribers or with something retained.
-    pub topics: usize,
-    /// Bytes retained, as the bounds count them.
-    pub retained_bytes: usize,
-    /// Topics that wait for dispatch.
-    pub queued_topics: usize,
-}
-
 pub(crate) struct Board {
     core: Mutex<Core>,
     options: BoardOptions,
@@ -187,16 +88,7 @@ impl BoardOptions {
 
 impl Board {
     pub(crate) fn new(retention: Retention, options: BoardOptions, seed: u64) -> Self {
-        let core = Core {
-            retention,
-            sessions: Slab::new(),
-            subscriptions: 0,
-            queue: VecDeque::new(),
-            sweep: None,
-            waiting: BTreeSet::new(),
-            shut: false,
-            rng: fastrand::Rng::with_seed(seed),
-        };
+        let core = Core::new(retention, fastrand::Rng::with_seed(seed));
         Board { core: Mutex::new(core), options }
     }
 
@@ -519,113 +411,5 @@ impl Board {
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.core.lock();
         core.sessions.is_empty() && core.queue.is_empty()
-    }
-}
-
-impl Core {
-    fn identity_floor(&self, identity: Option<&str>) -> u64 {
-        identity.map_or(0, |identity| self.retention.identity_floor(identity))
-    }
-
-    fn seated(&self, seat: &Seat) -> Option<&Entry> {
-        self.sessions.get(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))
-    }
-
-    fn subscribe(&mut self, session: &mut Session, index: usize, follow: &Follow) {
-        let slot = session.subs.len() as u32;
-        let (topic, place) = self.retention.subscribe(&follow.name, index as u32, slot);
-        session.follow(topic, place, follow.replay, &self.retention);
-        self.subscriptions += 1;
-    }
-
-    fn remove(&mut self, index: usize) -> Entry {
-        let entry = self.sessions.remove(index);
-        self.subscriptions -= entry.session.subs.len();
-        for sub in &entry.session.subs {
-            let Some(moved) = self.retention.unsubscribe(sub.topic, sub.place) else { continue };
-            let other = self.sessions.get_mut(moved.session as usize);
-            if let Some(theirs) = other.and_then(|other| other.session.subs.get_mut(moved.slot as usize)) {
-                theirs.place = sub.place;
-            }
-        }
-        if let Some(offset) = entry.waits_for {
-            self.waiting.remove(&(offset, index));
-        }
-        entry
-    }
-
-    fn end(&mut self, index: usize, reason: ByeReason, retry_ms: u32, marked: &mut Marked) {
-        if self.sessions.contains(index) {
-            let entry = self.remove(index);
-            entry.signal.end(reason, retry_ms);
-            marked.signals.push(entry.signal);
-            marked.ended.push(entry.info);
-        }
-    }
-
-    /// Ends the sessions that an event ended, and queues the topics that it touched.
-    fn take_in(&mut self, Appended { topics, ended }: Appended, offset: u64) -> Marked {
-        let mut marked = Marked::default();
-        for index in ended {
-            self.end(index as usize, ByeReason::Grant, 0, &mut marked);
-        }
-        for topic in topics {
-            self.enqueue(topic, offset);
-        }
-        self.settle_queue(&mut marked);
-        marked
-    }
-
-    /// A topic stands in the queue once, however many events it has.
-    fn enqueue(&mut self, id: TopicId, offset: u64) {
-        let Some(topic) = self.retention.get_mut(id) else { return };
-        if !topic.queued && !topic.subscribers.is_empty() {
-            topic.queued = true;
-            self.queue.push_back((id, offset));
-        }
-    }
-
-    /// The sweep under way, or the next one.
-    fn next_sweep(&mut self) -> Option<Sweep> {
-        while self.sweep.is_none() {
-            let (topic, offset) = self.queue.pop_front()?;
-            // The flag falls before the first session is marked: an event that comes meanwhile queues the
-            // topic again. An index that was reused for another topic is not queued.
-            if let Some(queued) = self.retention.get_mut(topic).filter(|topic| topic.queued) {
-                queued.queued = false;
-                self.sweep = Some(Sweep { topic, offset, left: queued.subscribers.len() });
-            }
-        }
-        self.sweep
-    }
-
-    /// Every session of every event up to here was marked.
-    fn dispatched(&self) -> Cursor {
-        let oldest = self.sweep.as_ref().map(|sweep| sweep.offset);
-        let oldest = oldest.or_else(|| self.queue.front().map(|(_, offset)| *offset));
-        let offset = oldest.map_or(self.retention.tip(), |offset| offset.saturating_sub(1));
-        Cursor { epoch: self.retention.epoch(), offset }
-    }
-
-    fn settle_queue(&mut self, marked: &mut Marked) {
-        self.release_waiting(marked);
-        marked.queued = !self.queue.is_empty();
-        marked.dispatched = Some(self.dispatched());
-    }
-
-    /// Marks the sessions whose cursor this node has reached.
-    fn release_waiting(&mut self, marked: &mut Marked) {
-        while let Some((_, index)) =
-            self.waiting.first().filter(|(offset, _)| *offset <= self.retention.tip())
-        {
-            let index = *index;
-            self.waiting.pop_first();
-            if let Some(entry) = self.sessions.get_mut(index) {
-                entry.waits_for = None;
-                if entry.signal.mark() {
-                    marked.signals.push(entry.signal.clone());
-                }
-            }
-        }
     }
 }

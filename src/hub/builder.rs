@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-use super::board::{BoardOptions, SessionInfo};
-use super::{Hub, Shared};
+use super::board::BoardOptions;
+use super::{Hub, SessionInfo, Shared};
 use crate::access::Authorizer;
 use crate::log::{EventLog, MemoryLog};
 use crate::proto::{Floors, Millis, Policies, Retention, RetentionLimits};

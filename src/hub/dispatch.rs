@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::Shared;
-use super::board::Marked;
+use super::core::Marked;
 
 /// Sessions woken between two yields: more starves the rest of the runtime, measured as the tail of latency.
 const WAKES: usize = 32;

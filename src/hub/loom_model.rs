@@ -11,7 +11,8 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::Signal;
-use super::board::{Board, BoardOptions, Marked, Opening, Read, Seat};
+use super::board::{Board, BoardOptions, Opening, Read, Seat};
+use super::core::Marked;
 use crate::log::{Record, RecordKind};
 use crate::proto::{Batch, Floors, Follow, Policies, Replay, Retention, RetentionLimits, Start, TopicName};
 use crate::revalidate::Audience;

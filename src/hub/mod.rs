@@ -11,48 +11,44 @@
 
 mod board;
 mod builder;
+mod core;
 mod dispatch;
+mod info;
 #[cfg(all(test, loom_model))]
 mod loom_model;
 mod observation;
 mod outbox;
 mod pledge;
+mod publish;
 mod receipt;
 mod session;
 mod signal;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use board::{Board, Closed, Marked, Read};
-pub use board::{SessionInfo, Stats};
+pub(crate) use board::{Board, Closed, Read};
 pub use builder::Builder;
 pub(crate) use builder::{Options, SessionHook};
+pub(crate) use core::Marked;
+pub use info::{SessionInfo, Stats};
 pub use observation::Observation;
 pub(crate) use observation::Seen;
 pub(crate) use outbox::{Outbox, Outgoing};
 pub use pledge::Pledge;
 pub(crate) use pledge::PledgeGuard;
+pub use publish::ChannelPublisher;
 pub use receipt::Receipt;
 pub(crate) use session::{Ask, HubSession};
 pub use signal::ByeReason;
 pub(crate) use signal::Signal;
 
-use crate::event::EventName;
-use crate::key::collapse;
-use crate::log::{Ack, AppendError, EventLog, Record, RecordKind};
+use crate::log::{EventLog, Record};
 use crate::proto::{Millis, Policies, Start};
-use crate::revalidate::{Audience, Entry};
-use crate::{
-    Channel, Cursor, Fault, Grant, IntoName, NameError, Origin, PublishError, Revalidate, RevalidateLayer,
-    SubscribeError, Subscription,
-};
+use crate::{Channel, Cursor, Grant, IntoName, Revalidate, RevalidateLayer, SubscribeError, Subscription};
 
 /// The heart: what is published here reaches every session that may know. Cheap to clone; works from any
 /// handler, task or plain thread. See the [crate docs](crate).
@@ -190,189 +186,6 @@ impl Shared {
             tracing::error!(session = info.id, "a hook panicked");
         }
     }
-
-    /// Publishes what a handler said. It has nobody to tell, so that faults are logged and bounds collapse.
-    pub(crate) fn publish_lenient(self: &Arc<Self>, mut revalidate: Revalidate, origin: Option<Origin>) {
-        for fault in revalidate.faults.drain(..) {
-            self.fault(&fault);
-        }
-        let limit = self.options.publish_keys;
-        for Entry { mut keys, audience, delay } in revalidate.entries {
-            let audiences = match audience {
-                Audience::Everyone => vec![Audience::Everyone],
-                Audience::Scopes(scopes) => {
-                    scopes.chunks(limit).map(|scopes| Audience::Scopes(scopes.to_vec())).collect()
-                }
-            };
-            for audience in audiences {
-                collapse(&mut keys, limit / audience.topics().max(1));
-                self.send(Outgoing::new(audience, keys.clone(), origin), delay);
-            }
-        }
-    }
-
-    fn fault(&self, fault: &Fault) {
-        tracing::error!(%fault, "a part of a `Revalidate` was refused");
-        let Some(hook) = &self.options.on_fault else { return };
-        if catch_unwind(AssertUnwindSafe(|| hook(fault))).is_err() {
-            tracing::error!("the fault hook panicked");
-        }
-    }
-
-    /// Publishes, or says why not.
-    fn publish_strict(self: &Arc<Self>, mut revalidate: Revalidate) -> Receipt {
-        revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
-        if let Some(fault) = revalidate.faults.into_iter().next() {
-            return Receipt::failed(fault);
-        }
-        let limit = self.options.publish_keys;
-        for entry in &mut revalidate.entries {
-            collapse(&mut entry.keys, usize::MAX); // without doubles
-            let (keys, scopes) = (entry.keys.len(), entry.audience.topics().max(1));
-            if keys.saturating_mul(scopes) > limit {
-                return Receipt::failed(PublishError::TooMany { keys, scopes, limit });
-            }
-        }
-        let mut told = Vec::new();
-        for Entry { keys, audience, delay } in revalidate.entries {
-            let mut outgoing = Outgoing::new(audience, keys, None);
-            let (tell, hears) = oneshot::channel();
-            outgoing.told.push(tell);
-            told.push(hears);
-            self.send(outgoing, delay);
-        }
-        self.receipt(told)
-    }
-
-    fn receipt(self: &Arc<Self>, told: Vec<oneshot::Receiver<Result<Cursor, PublishError>>>) -> Receipt {
-        let hub = WeakHub(Arc::downgrade(self));
-        Receipt::waiting(told, self.board.cursor(), self.dispatched.subscribe(), hub)
-    }
-
-    /// How long until something that waits is due.
-    fn until_due(&self) -> Option<Duration> {
-        let due = self.outbox.lock().next_due()?;
-        Some(Duration::from_millis(due.saturating_sub(self.clock.now()).max(1)))
-    }
-
-    fn publish_message(
-        self: &Arc<Self>,
-        channel: Result<Channel, NameError>,
-        event: &str,
-        data: &impl Serialize,
-    ) -> Result<Receipt, PublishError> {
-        let channel = channel?;
-        let event = EventName::parse(event)?;
-        let json = serde_json::to_string(data).map_err(|error| PublishError::Serialize(error.to_string()))?;
-        let (bytes, limit) = (json.len(), self.options.payload_bytes);
-        if bytes > limit {
-            return Err(PublishError::TooLarge { bytes, limit });
-        }
-        if self.options.filter.as_ref().is_some_and(|filter| !filter(&channel, &event.0, &json)) {
-            return Err(PublishError::Filtered(channel));
-        }
-        let data = RawValue::from_string(json).map_err(|error| PublishError::Serialize(error.to_string()))?;
-        let (tell, hears) = oneshot::channel();
-        if self.options.enabled {
-            let record = Record(RecordKind::Message { channel, event: event.0, data });
-            let ack = Ack::new(move |result| {
-                let _ = tell.send(result.map_err(PublishError::Log));
-            });
-            self.append(record, ack);
-        } else {
-            let _ = tell.send(Ok(self.board.cursor()));
-        }
-        Ok(self.receipt(vec![hears]))
-    }
-
-    /// Ends the sessions of a user, on every node.
-    fn regrant(self: &Arc<Self>, identity: String) -> Receipt {
-        let (tell, hears) = oneshot::channel();
-        let ack = Ack::new(move |result| {
-            let _ = tell.send(result.map_err(PublishError::Log));
-        });
-        self.append(Record(RecordKind::Regrant { identity }), ack);
-        self.receipt(vec![hears])
-    }
-
-    /// Into the outbox, and through it unless it has to wait.
-    fn send(self: &Arc<Self>, outgoing: Outgoing, delay: Duration) {
-        if outgoing.audience.topics() == 0 || !self.options.enabled {
-            return outgoing.tell(&Ok(self.board.cursor()));
-        }
-        let now = self.clock.now();
-        self.flush(now);
-        let offered = {
-            let mut outbox = self.outbox.lock();
-            if delay.is_zero() {
-                outbox.offer(outgoing, now)
-            } else {
-                outbox.delay(outgoing, now.saturating_add(builder::millis(delay))).map(|()| None)
-            }
-        };
-        match offered {
-            Ok(Some(outgoing)) => self.hand_on(outgoing),
-            Ok(None) => self.kick(),
-            Err(outgoing) => {
-                tracing::error!("too many revalidations wait; one was refused");
-                outgoing.tell(&Err(PublishError::Full));
-            }
-        }
-    }
-
-    /// Hands on what is due. Also called where something is published or opened, so that nothing waits for a
-    /// task that does not run.
-    pub(crate) fn flush(self: &Arc<Self>, now: Millis) {
-        let due = {
-            let mut outbox = self.outbox.lock();
-            if outbox.is_empty() {
-                return;
-            }
-            outbox.take_due(now)
-        };
-        due.into_iter().for_each(|outgoing| self.hand_on(outgoing));
-    }
-
-    fn hand_on(self: &Arc<Self>, outgoing: Outgoing) {
-        let record = Record(RecordKind::Revalidate {
-            audience: outgoing.audience.clone(),
-            keys: outgoing.keys.clone(),
-            origin: outgoing.origin,
-        });
-        let hub = WeakHub(Arc::downgrade(self));
-        let ack = Ack::new(move |result| match result {
-            Ok(at) => outgoing.tell(&Ok(at)),
-            Err(error @ AppendError::Refused(_)) => {
-                tracing::error!(%error, "the log refused a revalidation");
-                outgoing.tell(&Err(error.into()));
-            }
-            // Idempotent, so it is tried again also when it may stand already.
-            Err(error) => match hub.upgrade() {
-                Some(hub) => hub.take_back(outgoing, error),
-                None => outgoing.tell(&Err(error.into())),
-            },
-        });
-        self.append(record, ack);
-    }
-
-    /// Hands a record to the log. A log that panics drops the `Ack`, which says that nobody knows.
-    fn append(&self, record: Record, ack: Ack) {
-        if catch_unwind(AssertUnwindSafe(|| self.log.append(record, ack))).is_err() {
-            tracing::error!("the event log panicked");
-        }
-    }
-
-    fn take_back(self: &Arc<Self>, outgoing: Outgoing, error: AppendError) {
-        tracing::warn!(%error, "a revalidation waits for the log");
-        let refused = self.outbox.lock().retry(outgoing, self.clock.now());
-        match refused {
-            Ok(()) => self.kick(),
-            Err(outgoing) => {
-                tracing::error!(%error, audience = ?outgoing.audience, "too many revalidations wait for the log; one is lost");
-                outgoing.tell(&Err(error.into()));
-            }
-        }
-    }
 }
 
 impl Hub {
@@ -484,24 +297,5 @@ impl Default for Hub {
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A channel to publish to; of [`Hub::channel`].
-#[derive(Debug)]
-pub struct ChannelPublisher<'a> {
-    hub: &'a Hub,
-    channel: Result<Channel, NameError>,
-}
-
-impl ChannelPublisher<'_> {
-    /// Publishes a message. What is refused is an error of the receipt.
-    pub fn publish(&self, event: &str, data: &impl Serialize) -> Receipt {
-        let published = self.hub.shared.publish_message(self.channel.clone(), event, data);
-        published.unwrap_or_else(|error| {
-            // The receipt may be dropped.
-            tracing::warn!(%error, "a message was refused");
-            Receipt::failed(error)
-        })
     }
 }

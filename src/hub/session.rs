@@ -5,8 +5,9 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
+use super::SessionInfo;
 use super::Shared;
-use super::board::{Closed, Opening, Read, Seat, SessionInfo};
+use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;

@@ -1,0 +1,181 @@
+//! [`Core`]: what stands under the board's lock, and the steps that the board's methods are made of.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::runtime::Handle;
+
+use super::SessionInfo;
+use super::board::Seat;
+use super::signal::{ByeReason, Signal};
+use crate::Cursor;
+use crate::proto::{Appended, Follow, Millis, Retention, Session, TopicId};
+
+pub(super) struct Entry {
+    pub(super) session: Session,
+    pub(super) signal: Arc<Signal>,
+    pub(super) info: Arc<SessionInfo>,
+    pub(super) runtime: Option<Handle>,
+    pub(super) heartbeats: bool,
+    pub(super) next_beat: Millis,
+    pub(super) expires: Option<Millis>,
+    /// Since when it is known to be woken and not polled.
+    pub(super) dirty_since: Option<Millis>,
+    /// Where it stands among those that wait.
+    pub(super) waits_for: Option<u64>,
+}
+
+pub(super) struct Core {
+    pub(super) retention: Retention,
+    pub(super) sessions: Slab<Entry>,
+    pub(super) subscriptions: usize,
+    /// Topics that wait for a sweep, each with the offset that queued it.
+    pub(super) queue: VecDeque<(TopicId, u64)>,
+    pub(super) sweep: Option<Sweep>,
+    /// Sessions that wait for the tip to reach their cursor, by its offset.
+    pub(super) waiting: BTreeSet<(u64, usize)>,
+    pub(super) shut: bool,
+    pub(super) rng: fastrand::Rng,
+}
+
+/// A topic whose sessions are being marked, from the end of its list down: whoever moves when another leaves
+/// moves down to a place that comes yet or was marked already, and whoever joins read after it joined.
+#[derive(Clone, Copy)]
+pub(super) struct Sweep {
+    pub(super) topic: TopicId,
+    pub(super) offset: u64,
+    pub(super) left: usize,
+}
+
+/// Sessions to wake, and those that ended without their own doing.
+#[derive(Default)]
+pub(crate) struct Marked {
+    pub(crate) signals: Vec<Arc<Signal>>,
+    pub(crate) ended: Vec<Arc<SessionInfo>>,
+    /// Topics wait for a sweep.
+    pub(crate) queued: bool,
+    /// Up to where dispatch is done.
+    pub(crate) dispatched: Option<Cursor>,
+}
+
+impl Core {
+    pub(super) fn new(retention: Retention, rng: fastrand::Rng) -> Self {
+        Core {
+            retention,
+            sessions: Slab::new(),
+            subscriptions: 0,
+            queue: VecDeque::new(),
+            sweep: None,
+            waiting: BTreeSet::new(),
+            shut: false,
+            rng,
+        }
+    }
+
+    pub(super) fn identity_floor(&self, identity: Option<&str>) -> u64 {
+        identity.map_or(0, |identity| self.retention.identity_floor(identity))
+    }
+
+    pub(super) fn seated(&self, seat: &Seat) -> Option<&Entry> {
+        self.sessions.get(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))
+    }
+
+    pub(super) fn subscribe(&mut self, session: &mut Session, index: usize, follow: &Follow) {
+        let slot = session.subs.len() as u32;
+        let (topic, place) = self.retention.subscribe(&follow.name, index as u32, slot);
+        session.follow(topic, place, follow.replay, &self.retention);
+        self.subscriptions += 1;
+    }
+
+    pub(super) fn remove(&mut self, index: usize) -> Entry {
+        let entry = self.sessions.remove(index);
+        self.subscriptions -= entry.session.subs.len();
+        for sub in &entry.session.subs {
+            let Some(moved) = self.retention.unsubscribe(sub.topic, sub.place) else { continue };
+            let other = self.sessions.get_mut(moved.session as usize);
+            if let Some(theirs) = other.and_then(|other| other.session.subs.get_mut(moved.slot as usize)) {
+                theirs.place = sub.place;
+            }
+        }
+        if let Some(offset) = entry.waits_for {
+            self.waiting.remove(&(offset, index));
+        }
+        entry
+    }
+
+    pub(super) fn end(&mut self, index: usize, reason: ByeReason, retry_ms: u32, marked: &mut Marked) {
+        if self.sessions.contains(index) {
+            let entry = self.remove(index);
+            entry.signal.end(reason, retry_ms);
+            marked.signals.push(entry.signal);
+            marked.ended.push(entry.info);
+        }
+    }
+
+    /// Ends the sessions that an event ended, and queues the topics that it touched.
+    pub(super) fn take_in(&mut self, Appended { topics, ended }: Appended, offset: u64) -> Marked {
+        let mut marked = Marked::default();
+        for index in ended {
+            self.end(index as usize, ByeReason::Grant, 0, &mut marked);
+        }
+        for topic in topics {
+            self.enqueue(topic, offset);
+        }
+        self.settle_queue(&mut marked);
+        marked
+    }
+
+    /// A topic stands in the queue once, however many events it has.
+    pub(super) fn enqueue(&mut self, id: TopicId, offset: u64) {
+        let Some(topic) = self.retention.get_mut(id) else { return };
+        if !topic.queued && !topic.subscribers.is_empty() {
+            topic.queued = true;
+            self.queue.push_back((id, offset));
+        }
+    }
+
+    /// The sweep under way, or the next one.
+    pub(super) fn next_sweep(&mut self) -> Option<Sweep> {
+        while self.sweep.is_none() {
+            let (topic, offset) = self.queue.pop_front()?;
+            // The flag falls before the first session is marked: an event that comes meanwhile queues the
+            // topic again. An index that was reused for another topic is not queued.
+            if let Some(queued) = self.retention.get_mut(topic).filter(|topic| topic.queued) {
+                queued.queued = false;
+                self.sweep = Some(Sweep { topic, offset, left: queued.subscribers.len() });
+            }
+        }
+        self.sweep
+    }
+
+    /// Every session of every event up to here was marked.
+    pub(super) fn dispatched(&self) -> Cursor {
+        let oldest = self.sweep.as_ref().map(|sweep| sweep.offset);
+        let oldest = oldest.or_else(|| self.queue.front().map(|(_, offset)| *offset));
+        let offset = oldest.map_or(self.retention.tip(), |offset| offset.saturating_sub(1));
+        Cursor { epoch: self.retention.epoch(), offset }
+    }
+
+    pub(super) fn settle_queue(&mut self, marked: &mut Marked) {
+        self.release_waiting(marked);
+        marked.queued = !self.queue.is_empty();
+        marked.dispatched = Some(self.dispatched());
+    }
+
+    /// Marks the sessions whose cursor this node has reached.
+    pub(super) fn release_waiting(&mut self, marked: &mut Marked) {
+        while let Some((_, index)) =
+            self.waiting.first().filter(|(offset, _)| *offset <= self.retention.tip())
+        {
+            let index = *index;
+            self.waiting.pop_first();
+            if let Some(entry) = self.sessions.get_mut(index) {
+                entry.waits_for = None;
+                if entry.signal.mark() {
+                    marked.signals.push(entry.signal.clone());
+                }
+            }
+        }
+    }
+}
