@@ -20,8 +20,15 @@ async fn it_hears_what_its_grant_lets_it_hear() {
     hub.revalidate("posts").await.unwrap();
     hub.revalidate(tower_revalidate::Revalidate::key("other").to("role:guest")).await.unwrap();
     hub.revalidate(tower_revalidate::Revalidate::key("mine").to("role:admin")).await.unwrap();
-    assert_eq!(sub.recv().await.unwrap(), revalidate(["posts", "mine"]), "revalidations first, as one");
-    assert_eq!(sub.recv().await.unwrap(), message("room:1", "new_message", &json!({"text": "hi"})));
+    assert_eq!(
+        soon("an event", sub.recv()).await.unwrap(),
+        revalidate(["posts", "mine"]),
+        "revalidations first, as one"
+    );
+    assert_eq!(
+        soon("an event", sub.recv()).await.unwrap(),
+        message("room:1", "new_message", &json!({"text": "hi"}))
+    );
     assert_eq!(sub.recv().now_or_never(), None);
 }
 
@@ -49,7 +56,7 @@ async fn it_hears_from_now_on() {
     hub.channel("room:1").publish("x", &"before").await.unwrap();
     let mut sub = hub.subscribe(Grant::anonymous().follow("room:*")).unwrap().follow("room:1").unwrap();
     hub.channel("room:1").publish("x", &"after").await.unwrap();
-    assert_eq!(sub.recv().await.unwrap(), message("room:1", "x", &"after"));
+    assert_eq!(soon("an event", sub.recv()).await.unwrap(), message("room:1", "x", &"after"));
     assert_eq!(sub.recv().now_or_never(), None);
 }
 
@@ -61,7 +68,7 @@ async fn a_channel_followed_later_is_heard_from_then_on() {
     hub.channel("room:1").publish("x", &"before").await.unwrap();
     let mut sub = sub.follow("room:1").unwrap();
     hub.channel("room:1").publish("x", &"after").await.unwrap();
-    assert_eq!(sub.recv().await.unwrap(), message("room:1", "x", &"after"));
+    assert_eq!(soon("an event", sub.recv()).await.unwrap(), message("room:1", "x", &"after"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,8 +81,8 @@ async fn a_channel_followed_twice_is_heard_once() {
     assert_eq!(hub.stats().subscriptions, places);
     hub.channel("room:1").publish("x", &1).await.unwrap();
     hub.channel("room:1").publish("x", &2).await.unwrap();
-    assert_eq!(sub.recv().await.unwrap(), message("room:1", "x", &1));
-    assert_eq!(sub.recv().await.unwrap(), message("room:1", "x", &2));
+    assert_eq!(soon("an event", sub.recv()).await.unwrap(), message("room:1", "x", &1));
+    assert_eq!(soon("an event", sub.recv()).await.unwrap(), message("room:1", "x", &2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +92,7 @@ async fn the_current_value_is_there_as_soon_as_it_follows() {
     hub.channel("dashboard").publish("update", &2).await.unwrap();
     let grant = Grant::anonymous().follow("dashboard");
     let mut sub = hub.subscribe(grant.clone()).unwrap().follow("dashboard").unwrap();
-    assert_eq!(sub.recv().await.unwrap(), message("dashboard", "update", &2));
+    assert_eq!(soon("an event", sub.recv()).await.unwrap(), message("dashboard", "update", &2));
 
     let mut later = hub.subscribe(grant).unwrap();
     assert_eq!(later.recv().now_or_never(), None, "it has looked, and sleeps");
@@ -101,7 +108,7 @@ async fn one_that_lags_is_told_of_the_gap_and_never_ended() {
     for number in 0..10 {
         hub.channel("room:1").publish("x", &number).await.unwrap();
     }
-    match sub.recv().await.unwrap() {
+    match soon("an event", sub.recv()).await.unwrap() {
         Event::Gap(gap) => {
             assert_eq!(gap.reason, GapReason::Evicted);
             assert_eq!(gap.channels.unwrap()[0].as_str(), "room:1");
@@ -109,7 +116,7 @@ async fn one_that_lags_is_told_of_the_gap_and_never_ended() {
         other => panic!("{other:?}"),
     }
     for number in 6..10 {
-        assert_eq!(sub.recv().await.unwrap(), message("room:1", "x", &number));
+        assert_eq!(soon("an event", sub.recv()).await.unwrap(), message("room:1", "x", &number));
     }
     assert_eq!(sub.recv().now_or_never(), None);
 }
@@ -149,19 +156,19 @@ async fn it_tells_why_it_ended() {
     hub.disconnect_user("alice").await.unwrap();
     // What was published before may be heard or not; the end is heard for certain, and again.
     let end = loop {
-        match sub.recv().await {
+        match soon("an event", sub.recv()).await {
             Ok(event) => assert_eq!(event, revalidate("last")),
             Err(end) => break end,
         }
     };
     assert_eq!(end.reason, ByeReason::Grant);
-    assert_eq!(sub.recv().await, Err(end));
+    assert_eq!(soon("an event", sub.recv()).await, Err(end));
     assert_eq!(sub.next().await, None, "as a stream it ends");
     assert_eq!(hub.stats().sessions, 0);
 
     let mut sub = hub.subscribe(Grant::user("bob")).unwrap();
     hub.shutdown();
-    assert_eq!(sub.recv().await.unwrap_err().reason, ByeReason::Shutdown);
+    assert_eq!(soon("an event", sub.recv()).await.unwrap_err().reason, ByeReason::Shutdown);
 }
 
 /// Nobody forgets a subscription that a worker holds: it does not expire unless told, and it need not be polled.
@@ -173,9 +180,9 @@ async fn it_lives_as_long_as_its_holder_wants() {
         hub.subscribe(Grant::user("worker").expires_in(std::time::Duration::from_secs(60))).unwrap();
     hub.revalidate("posts").await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
-    assert_eq!(sub.recv().await.unwrap(), revalidate("posts"));
+    assert_eq!(soon("an event", sub.recv()).await.unwrap(), revalidate("posts"));
     let end = loop {
-        if let Err(end) = short.recv().await {
+        if let Err(end) = soon("an event", short.recv()).await {
             break end;
         }
     };
