@@ -12,12 +12,15 @@ use super::WeakHub;
 use crate::{Cursor, PublishError};
 
 /// How many events this node's dispatch may be behind when a receipt resolves. Well under the default history
-/// of a channel (256): whoever awaits receipts cannot outrun the sessions.
+/// of a channel (256), so that a publisher in a loop leaves the sessions time to read.
 const BEHIND: u64 = 64;
 
 /// What became of a publish: awaited, it gives the cursor of the event once it is appended and this node's
-/// dispatch is at most 64 events behind, or an error; of several audiences, that of the last. That is the backpressure of a publisher in a loop. It
-/// need not be awaited: dropping it changes nothing.
+/// dispatch is at most 64 events behind, or an error; of several audiences, that of the last. It need not be
+/// awaited: dropping it changes nothing.
+///
+/// Awaiting it is the backpressure of a publisher in a loop. It waits for dispatch, not for clients: a session
+/// that is not scheduled for as long as it takes to fill a channel's history hears a gap.
 ///
 /// Plain threads call [`wait`](Self::wait).
 ///
