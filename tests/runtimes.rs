@@ -145,6 +145,27 @@ fn a_session_outlives_a_runtime_that_never_ran_its_task() {
     drop(sub);
 }
 
+/// The same, where most sessions are of the runtime that went down.
+#[test]
+fn a_runtime_that_went_down_with_many_sessions_hides_no_other() {
+    let hub = ticking();
+    let first = current_thread();
+    let second = with_threads();
+    let subs: Vec<_> = {
+        let _context = first.enter();
+        (0..40).map(|_| hub.subscribe(Grant::anonymous()).unwrap()).collect()
+    };
+    let stream = Visit::user("alice").following("room:1");
+    let mut stream = second.block_on(stream.answer(&hub)).into_body();
+    drop(first);
+    let mut parsed = Stream::new(&mut stream, None);
+    second.block_on(async {
+        parsed.greet().await;
+        assert!(is_heartbeat(&parsed.frame().await.unwrap()));
+    });
+    drop(subs);
+}
+
 /// All runtimes are gone, and a session is held: the next runtime to come by looks after it.
 #[test]
 fn a_session_waits_for_the_next_runtime() {

@@ -4,6 +4,7 @@
 //! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
 //! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -402,10 +403,12 @@ impl Board {
         marked
     }
 
-    /// Runtimes that sessions run on, a few of them.
+    /// The runtimes that sessions run on, each once. Looked for when the task lost its own, which is rare.
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
         let core = self.core.lock();
-        core.sessions.iter().filter_map(|(_, entry)| entry.runtime.clone()).take(16).collect()
+        let mut seen = HashSet::new();
+        let runtimes = core.sessions.iter().filter_map(|(_, entry)| entry.runtime.as_ref());
+        runtimes.filter(|runtime| seen.insert(runtime.id())).cloned().collect()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
