@@ -121,15 +121,14 @@ fn a_session_outlives_the_runtime_that_served_it() {
     }
 }
 
-/// The same, where the task was spawned on the first runtime and never ran there.
-#[test]
-fn a_session_outlives_a_runtime_that_never_ran_its_task() {
+/// `held` sessions on a runtime whose task never runs, and one on another: the first goes down.
+fn outlives_a_runtime_with(held: usize) {
     let hub = ticking();
     let first = current_thread();
     let second = with_threads();
-    let sub = {
+    let subs: Vec<_> = {
         let _context = first.enter();
-        hub.subscribe(Grant::anonymous()).unwrap()
+        (0..held).map(|_| hub.subscribe(Grant::anonymous()).unwrap()).collect()
     };
     let stream = Visit::user("alice").following("room:1");
     let mut stream = second.block_on(stream.answer(&hub)).into_body();
@@ -142,28 +141,19 @@ fn a_session_outlives_a_runtime_that_never_ran_its_task() {
             assert!(is_heartbeat(&parsed.frame().await.unwrap()));
         }
     });
-    drop(sub);
+    drop(subs);
+}
+
+/// The same, where the task was spawned on the first runtime and never ran there.
+#[test]
+fn a_session_outlives_a_runtime_that_never_ran_its_task() {
+    outlives_a_runtime_with(1);
 }
 
 /// The same, where most sessions are of the runtime that went down.
 #[test]
 fn a_runtime_that_went_down_with_many_sessions_hides_no_other() {
-    let hub = ticking();
-    let first = current_thread();
-    let second = with_threads();
-    let subs: Vec<_> = {
-        let _context = first.enter();
-        (0..40).map(|_| hub.subscribe(Grant::anonymous()).unwrap()).collect()
-    };
-    let stream = Visit::user("alice").following("room:1");
-    let mut stream = second.block_on(stream.answer(&hub)).into_body();
-    drop(first);
-    let mut parsed = Stream::new(&mut stream, None);
-    second.block_on(async {
-        parsed.greet().await;
-        assert!(is_heartbeat(&parsed.frame().await.unwrap()));
-    });
-    drop(subs);
+    outlives_a_runtime_with(40);
 }
 
 /// All runtimes are gone, and a session is held: the next runtime to come by looks after it.

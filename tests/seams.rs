@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use common::{Visit, at};
@@ -273,4 +275,35 @@ async fn a_test_can_say_that_nothing_was_heard() {
     assert_eq!(sub.try_recv(), Ok(None));
     hub.shutdown();
     assert!(sub.try_recv().is_err());
+}
+
+/// Wakers are foreign code, too: those of other sessions are woken all the same, and later ones.
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_costs_nobody_else_an_event() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+    let hub = Hub::new();
+    // A task each, so that each is polled for its own wake only.
+    let others: Vec<_> = (0..5)
+        .map(|_| {
+            let mut sub = hub.subscribe(Grant::anonymous()).unwrap();
+            tokio::spawn(async move { (sub.recv().await.unwrap(), sub.recv().await.unwrap()) })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let mut odd = hub.subscribe(Grant::anonymous()).unwrap();
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(pin!(odd.recv()).poll(&mut Context::from_waker(&waker)).is_pending());
+    hub.revalidate("a").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    hub.revalidate("b").await.unwrap();
+    for other in others {
+        let heard = common::soon("both events", other).await.unwrap();
+        assert_eq!(heard, (revalidate("a"), revalidate("b")));
+    }
+    assert_eq!(odd.try_recv().unwrap(), Some(revalidate(["a", "b"])));
 }

@@ -1,5 +1,6 @@
 //! [`Signal`]: how dispatch tells a session to look, and the session's sleep.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Mutex, Ordering};
@@ -72,11 +73,14 @@ impl Signal {
         self.is_dirty() && self.dirty.swap(false, Ordering::AcqRel)
     }
 
-    /// Wakes the session. Never under a lock: a waker may run anything.
+    /// Wakes the session. Never under a lock: a waker may run anything. One that panics takes neither the
+    /// dispatch task down nor those with it that were marked and are yet to be woken.
     pub(crate) fn wake(&self) {
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {
-            waker.wake();
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::error!("the waker of a session panicked");
+            }
         }
     }
 
