@@ -58,6 +58,7 @@ impl Channel {
 pub struct Policy {
     pub(crate) keep: Keep,
     pub(crate) public: bool,
+    pub(crate) scoped: bool,
 }
 
 /// What is kept of a channel.
@@ -80,21 +81,37 @@ impl Policy {
         } else {
             events
         };
-        Policy { keep: Keep::History(events), public: false }
+        Policy { keep: Keep::History(events), public: false, scoped: false }
     }
 
     /// Keeps the newest event: dashboards, prices. A session gets it at once when it opens, for as long as it is
     /// retained (1 h by default); values that were superseded before a session could read them are not sent.
     #[must_use]
     pub const fn latest() -> Self {
-        Policy { keep: Keep::Latest, public: false }
+        Policy { keep: Keep::Latest, public: false, scoped: false }
     }
 
     /// Keeps nothing for those who return: typing, cursors. Outside the promise of no silent loss: a session
     /// that is behind by more than 32 events hears the newest 32.
     #[must_use]
     pub const fn ephemeral() -> Self {
-        Policy { keep: Keep::Ephemeral, public: false }
+        Policy { keep: Keep::Ephemeral, public: false, scoped: false }
+    }
+
+    /// Never for everyone, whatever another declaration says that matches the same channel: should one make it
+    /// [`public`](Self::public), publishing is refused with
+    /// [`PublishError::Unscoped`](crate::PublishError::Unscoped), and strangers may not follow it.
+    ///
+    /// ```
+    /// use tower_revalidate::{Hub, Policy};
+    ///
+    /// let hub = Hub::builder().channel("user:**", Policy::history(64).scoped()).build()?;
+    /// # Ok::<(), tower_revalidate::BuildError>(())
+    /// ```
+    #[must_use]
+    pub const fn scoped(mut self) -> Self {
+        self.scoped = true;
+        self
     }
 
     /// Everyone may follow, also without a [`Grant`](crate::Grant).

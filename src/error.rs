@@ -40,6 +40,12 @@ pub enum PublishError {
     /// The filter of the builder refused the message.
     #[error("the filter refused a message on {0}")]
     Filtered(Channel),
+    /// No pattern declares the channel, and the builder wants that.
+    #[error("{0} is not declared, so nobody may follow it")]
+    Undeclared(Channel),
+    /// One declaration says that the channel is never for everyone, and another one makes it public.
+    #[error("{0} is declared scoped, and would be public")]
+    Unscoped(Channel),
     /// The log did not take it.
     #[error(transparent)]
     Log(#[from] AppendError),

@@ -65,6 +65,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod access;
+mod audit;
 mod channel;
 mod cursor;
 mod error;
@@ -85,7 +86,8 @@ mod sync;
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
 
-pub use access::{BoxError, Grant, Pattern, Refusal};
+pub use access::{BoxError, ClientAddress, Grant, Pattern, Refusal};
+pub use audit::Audit;
 pub use channel::{Channel, Policy};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use error::{BuildError, PublishError, SubscribeError};

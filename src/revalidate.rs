@@ -66,6 +66,9 @@ pub enum Fault {
     /// Each of several keys has its own audience already; it is not clear which one these scopes are for.
     #[error("each key has its audience already; for which are {0:?}?")]
     Ambiguous(Vec<Scope>),
+    /// The key was to be for everyone, and is declared as one that never is.
+    #[error("the key {0} is declared scoped, and was to be for everyone")]
+    Unscoped(QueryKey),
 }
 
 impl Revalidate {
@@ -87,6 +90,12 @@ impl Revalidate {
             revalidate.push(Entry { keys: list, audience: Audience::Everyone, delay: Duration::ZERO });
         }
         revalidate
+    }
+
+    /// Nothing: the handler thought of it, and no query became stale. For
+    /// [`Builder::audit_mutations`](crate::Builder::audit_mutations).
+    pub fn nothing() -> Self {
+        Self::default()
     }
 
     /// Narrows what is still for everyone to the sessions with this scope. Where nothing is, it adds the scope

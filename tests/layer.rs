@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode, header};
 use serde_json::json;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_revalidate::{
-    Event, Fault, Grant, Hub, QueryKey, Revalidate, RevalidateExt, Scope, message, revalidate,
+    Audit, Event, Fault, Grant, Hub, QueryKey, Revalidate, RevalidateExt, Scope, message, revalidate,
 };
 
 type Stack = fn(&Hub) -> App;
@@ -380,7 +380,7 @@ async fn observe_and_finish_do_what_the_layer_does() {
     let mut sub = hub.subscribe(Grant::anonymous()).unwrap();
     let id = "c".repeat(32);
     let request = Request::get("/").header("x-revalidate-id", &id).body(()).unwrap();
-    let seen = hub.observe(request.method(), request.headers());
+    let seen = hub.observe(request.method(), request.uri(), request.headers());
     let stamp = seen.cursor().to_string();
     let (mut head, ()) = Response::new(()).revalidate("posts").into_parts();
     seen.finish(head.status, &mut head.headers, &mut head.extensions);
@@ -428,9 +428,10 @@ async fn what_is_refused_is_told_to_the_hook_and_the_rest_is_published() {
     let audiences = Arc::new(AtomicUsize::new(0));
     let (counted, refused) = (faults.clone(), audiences.clone());
     let hub = Hub::builder()
-        .on_fault(move |fault| {
+        .on_audit(move |audit| {
             counted.fetch_add(1, Ordering::SeqCst);
-            refused.fetch_add(usize::from(matches!(fault, Fault::Audience(_))), Ordering::SeqCst);
+            let is_audience = matches!(audit, Audit::Fault(Fault::Audience(_)));
+            refused.fetch_add(usize::from(is_audience), Ordering::SeqCst);
             panic!("a hook that panics, on purpose");
         })
         .build()

@@ -16,11 +16,24 @@
 //! The promise: fail closed. A name that is refused grants nothing, an authorizer that errs or panics opens
 //! nothing.
 
+mod address;
 mod authorize;
 mod grant;
 mod pattern;
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use address::ClientAddress;
 pub(crate) use authorize::{Authorizer, Authorizing};
 pub use authorize::{BoxError, Refusal};
 pub use grant::Grant;
 pub use pattern::Pattern;
+
+/// What turns requests for streams away for a while. An error is how long.
+pub(crate) trait Gate: Send + Sync {
+    /// When a request arrives, before it is authorised. `returns`: it goes on with a stream that was open.
+    fn arrive(&self, address: Option<IpAddr>, returns: bool) -> Result<(), Duration>;
+    /// When it is known whose it is.
+    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, returns: bool) -> Result<(), Duration>;
+}

@@ -80,6 +80,14 @@ pub(crate) struct Board {
     options: BoardOptions,
 }
 
+/// How many characters of a session's name nobody can guess; behind them is its place on the board, by which
+/// it is found.
+const SESSION_SECRET: usize = 16;
+
+fn session_id(secret: u64, index: usize) -> String {
+    format!("{secret:0SESSION_SECRET$x}{index:x}")
+}
+
 impl BoardOptions {
     /// How often sessions are looked after.
     pub(crate) fn tick(&self) -> Millis {
@@ -157,7 +165,7 @@ impl Board {
             _ => None,
         });
         let info = Arc::new(SessionInfo {
-            id: format!("{:016x}", core.rng.u64(..)),
+            id: session_id(core.rng.u64(..), index),
             identity: opening.identity,
             channels: channels.collect(),
             hooks: Hooks::default(),
@@ -176,6 +184,20 @@ impl Board {
             waits_for,
         });
         Ok(Seat { index, signal, info })
+    }
+
+    /// Whether a cursor is one of this hub's: of its epoch, and not ahead of it.
+    pub(crate) fn knows(&self, cursor: Cursor) -> bool {
+        let tip = self.cursor();
+        cursor.epoch == tip.epoch && cursor.offset <= tip.offset
+    }
+
+    /// Whose session this is, by the name that `hello` gave it; none if it is not open.
+    pub(crate) fn identity_of(&self, session: &str) -> Option<Option<Arc<str>>> {
+        let index = usize::from_str_radix(session.get(SESSION_SECRET..)?, 16).ok()?;
+        let core = self.core.lock();
+        let info = &core.sessions.get(index)?.info;
+        (info.id == session).then(|| info.identity.clone())
     }
 
     /// Follows one more topic with an open session, from now on; one that it follows already stays as it is.

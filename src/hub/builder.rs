@@ -8,13 +8,17 @@ use http::request::Parts;
 
 use super::board::BoardOptions;
 use super::{Hub, SessionInfo, Shared};
-use crate::access::Authorizer;
+use crate::access::{Authorizer, Gate};
+use crate::audit::AuditHook;
 use crate::log::{EventLog, MemoryLog};
 use crate::proto::{Floors, Millis, Policies, Retention, RetentionLimits};
-use crate::{BuildError, Channel, Epoch, Fault, Grant, IntoName, Pattern, Policy, Refusal};
+use crate::{
+    Audit, BuildError, Channel, ClientAddress, Epoch, Grant, IntoName, IntoQueryKey, Pattern, Policy,
+    QueryKey, Refusal,
+};
 
 pub(crate) type SessionHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
-pub(crate) type FaultHook = Box<dyn Fn(&Fault) + Send + Sync>;
+pub(crate) type IsHttps = Box<dyn Fn(&Parts) -> bool + Send + Sync>;
 pub(crate) type Filter = Box<dyn Fn(&Channel, &str, &str) -> bool + Send + Sync>;
 
 /// What the shell of the hub needs to know; the rest went to the board and to retention.
@@ -31,8 +35,16 @@ pub(crate) struct Options {
     pub(crate) authorizer: Option<Authorizer>,
     pub(crate) on_connect: Option<SessionHook>,
     pub(crate) on_disconnect: Option<SessionHook>,
-    pub(crate) on_fault: Option<FaultHook>,
+    pub(crate) on_audit: Option<AuditHook>,
+    pub(crate) audit_mutations: bool,
     pub(crate) filter: Option<Filter>,
+    pub(crate) client_address: Option<ClientAddress>,
+    /// What turns streams away for a while.
+    pub(crate) gates: Vec<Box<dyn Gate>>,
+    pub(crate) is_https: Option<IsHttps>,
+    /// Keys that are never for everyone, nor are those below them.
+    pub(crate) scoped_keys: Vec<QueryKey>,
+    pub(crate) declared_channels_only: bool,
 }
 
 /// Options of a [`Hub`]. Every bound has a default under which the hub holds a bounded amount of memory,
@@ -79,8 +91,14 @@ impl Builder {
                 authorizer: None,
                 on_connect: None,
                 on_disconnect: None,
-                on_fault: None,
+                on_audit: None,
+                audit_mutations: false,
                 filter: None,
+                client_address: None,
+                gates: Vec::new(),
+                is_https: None,
+                scoped_keys: Vec::new(),
+                declared_channels_only: false,
             },
             policies: Vec::new(),
             retention: RetentionLimits {
@@ -306,9 +324,57 @@ impl Builder {
         self
     }
 
-    /// Called for each part of a handler's `Revalidate` that was refused, besides the log line.
-    pub fn on_fault(mut self, hook: impl Fn(&Fault) + Send + Sync + 'static) -> Self {
-        self.options.on_fault = Some(Box::new(hook));
+    /// Called for whatever is refused, besides the log line. See [`Audit`]. It must not block.
+    pub fn on_audit(mut self, hook: impl Fn(&Audit<'_>) + Send + Sync + 'static) -> Self {
+        self.options.on_audit = Some(Box::new(hook));
+        self
+    }
+
+    /// Whether to tell of a POST, PUT, PATCH or DELETE that is answered 2xx and says nothing of what it
+    /// changed: [`Audit::Silent`]. Where nothing became stale, a handler says
+    /// [`Revalidate::nothing`](crate::Revalidate::nothing). Default `false`.
+    pub fn audit_mutations(mut self, audit: bool) -> Self {
+        self.options.audit_mutations = audit;
+        self
+    }
+
+    /// Declares that a key, and every key below it, is never for everyone: saying so without an audience is
+    /// refused with [`Fault::Unscoped`](crate::Fault::Unscoped), and nobody hears of it.
+    pub fn scoped_key(mut self, key: impl IntoQueryKey) -> Self {
+        match QueryKey::new(key) {
+            Ok(key) => self.options.scoped_keys.push(key),
+            Err(error) => self.refuse("scoped_key", error.to_string()),
+        }
+        self
+    }
+
+    /// Whether channels that no pattern [declares](Self::channel) are refused: publishing to one is
+    /// [`PublishError::Undeclared`](crate::PublishError::Undeclared), and nobody may follow one. Default
+    /// `false`.
+    pub fn declared_channels_only(mut self, only: bool) -> Self {
+        self.options.declared_channels_only = only;
+        self
+    }
+
+    /// How to tell where a request comes from: for limits, and for the audit.
+    pub fn client_address(mut self, address: ClientAddress) -> Self {
+        self.options.client_address = Some(address);
+        self
+    }
+
+    /// Refuses streams with 403 `httpsrequired` where this says that the request did not come over HTTPS. How
+    /// to tell depends on what stands in front, for TLS ends there:
+    ///
+    /// ```
+    /// # use tower_revalidate::Hub;
+    /// // one proxy, that *sets* the header
+    /// let hub = Hub::builder()
+    ///     .require_https(|parts| parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https"))
+    ///     .build()?;
+    /// # Ok::<(), tower_revalidate::BuildError>(())
+    /// ```
+    pub fn require_https(mut self, is_https: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.options.is_https = Some(Box::new(is_https));
         self
     }
 

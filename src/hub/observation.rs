@@ -1,9 +1,9 @@
 //! [`Observation`]: the core of the layer, one request at a time.
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::Hub;
-use crate::{Cursor, Origin, Revalidate};
+use crate::{Audit, Cursor, Origin, Revalidate};
 
 /// The header that stamps a response with the cursor from before its data was read.
 const CURSOR_HEADER: HeaderName = HeaderName::from_static("x-revalidate-cursor");
@@ -28,11 +28,14 @@ impl Seen {
 impl Hub {
     /// The core of the layer, for stacks whose layers are not tower's: call it before the inner service, and
     /// [`Observation::finish`] after.
-    pub fn observe(&self, method: &Method, headers: &HeaderMap) -> Observation {
+    pub fn observe(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Observation {
+        let mutates = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
+        let audits = self.shared.options.audit_mutations && mutates;
         Observation {
             hub: self.clone(),
             origin: headers.get(ID_HEADER).and_then(|id| Origin::parse(id.as_bytes())),
             is_get: method == Method::GET,
+            mutation: audits.then(|| (method.clone(), uri.clone())),
             // Before the inner service reads anything: what changes meanwhile is after it (PROTOCOL R8).
             cursor: self.cursor(),
         }
@@ -50,6 +53,8 @@ pub struct Observation {
     hub: Hub,
     origin: Option<Origin>,
     is_get: bool,
+    /// What to tell the audit if the response says nothing.
+    mutation: Option<(Method, Uri)>,
     cursor: Cursor,
 }
 
@@ -70,12 +75,18 @@ impl Observation {
     /// Takes the [`Revalidate`] out of a response and publishes it on 2xx and 3xx; stamps a successful GET
     /// with `X-Revalidate-Cursor`, unless it is an event stream or publicly cacheable.
     pub fn finish(self, status: StatusCode, headers: &mut HeaderMap, extensions: &mut Extensions) {
-        let stale = extensions.remove::<Revalidate>();
-        if let Some(mut revalidate) = stale {
-            revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
-            if status.is_success() || status.is_redirection() {
-                self.hub.shared.publish_lenient(revalidate, self.origin);
+        let said = extensions.remove::<Revalidate>();
+        match (said, self.mutation) {
+            (Some(mut revalidate), _) => {
+                revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
+                if status.is_success() || status.is_redirection() {
+                    self.hub.shared.publish_lenient(revalidate, self.origin);
+                }
             }
+            (None, Some((method, uri))) if status.is_success() => {
+                self.hub.shared.audit(&Audit::Silent { method: &method, uri: &uri, status });
+            }
+            _ => {}
         }
         if self.is_get && status.is_success() && may_stamp(headers) {
             // A cursor is ASCII without control characters.

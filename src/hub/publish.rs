@@ -15,16 +15,23 @@ use crate::key::collapse;
 use crate::log::{Ack, AppendError, Record, RecordKind};
 use crate::proto::Millis;
 use crate::revalidate::{Audience, Entry};
-use crate::{Channel, Cursor, Fault, NameError, Origin, PublishError, Revalidate};
+use crate::{Audit, Channel, Cursor, Fault, NameError, Origin, PublishError, QueryKey, Revalidate};
 
 impl Shared {
     /// Publishes what a handler said. It has nobody to tell, so that faults are logged and bounds collapse.
     pub(crate) fn publish_lenient(self: &Arc<Self>, mut revalidate: Revalidate, origin: Option<Origin>) {
         for fault in revalidate.faults.drain(..) {
-            self.fault(&fault);
+            self.audit(&Audit::Fault(&fault));
         }
         let limit = self.options.publish_keys;
         for Entry { mut keys, audience, delay } in revalidate.entries {
+            if audience == Audience::Everyone {
+                let faults = self.keep_scoped(&mut keys);
+                faults.iter().for_each(|fault| self.audit(&Audit::Fault(fault)));
+            }
+            if keys.is_empty() {
+                continue;
+            }
             let audiences = match audience {
                 Audience::Everyone => vec![Audience::Everyone],
                 Audience::Scopes(scopes) => {
@@ -38,12 +45,16 @@ impl Shared {
         }
     }
 
-    fn fault(&self, fault: &Fault) {
-        tracing::error!(%fault, "a part of a `Revalidate` was refused");
-        let Some(hook) = &self.options.on_fault else { return };
-        if catch_unwind(AssertUnwindSafe(|| hook(fault))).is_err() {
-            tracing::error!("the fault hook panicked");
-        }
+    /// Takes what is never for everyone out of what is for everyone.
+    fn keep_scoped(&self, keys: &mut Vec<QueryKey>) -> Vec<Fault> {
+        let scoped = |key: &QueryKey| self.options.scoped_keys.iter().any(|declared| declared.covers(key));
+        let (refused, rest): (Vec<_>, _) = std::mem::take(keys).into_iter().partition(scoped);
+        *keys = rest;
+        refused.into_iter().map(Fault::Unscoped).collect()
+    }
+
+    pub(crate) fn audit(&self, audit: &Audit<'_>) {
+        crate::audit::audit(self.options.on_audit.as_ref(), audit);
     }
 
     /// Publishes, or says why not.
@@ -54,6 +65,11 @@ impl Shared {
         }
         let limit = self.options.publish_keys;
         for entry in &mut revalidate.entries {
+            if entry.audience == Audience::Everyone {
+                if let Some(fault) = self.keep_scoped(&mut entry.keys).into_iter().next() {
+                    return Receipt::failed(fault);
+                }
+            }
             collapse(&mut entry.keys, usize::MAX); // without doubles
             let (keys, scopes) = (entry.keys.len(), entry.audience.topics().max(1));
             if keys.saturating_mul(scopes) > limit {
@@ -89,6 +105,12 @@ impl Shared {
         data: &impl Serialize,
     ) -> Result<Receipt, PublishError> {
         let channel = channel?;
+        if self.options.declared_channels_only && !self.policies.declare(&channel) {
+            return Err(PublishError::Undeclared(channel));
+        }
+        if self.policies.keep_scoped(&channel) && self.policies.of(&channel).public {
+            return Err(PublishError::Unscoped(channel));
+        }
         let event = EventName::parse(event)?;
         let json = serde_json::to_string(data).map_err(|error| PublishError::Serialize(error.to_string()))?;
         let (bytes, limit) = (json.len(), self.options.payload_bytes);

@@ -11,7 +11,7 @@ use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
-use crate::{Channel, Cursor, Grant};
+use crate::{Audit, Channel, Cursor, Grant};
 
 /// What a client or a caller asks for.
 pub(crate) struct Ask {
@@ -44,22 +44,28 @@ impl Shared {
             );
         }
         self.flush(self.clock.now());
+        let user = ask.grant.identity.clone();
         let mut follows = vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }];
         for scope in ask.grant.scopes.iter().take(max_scopes) {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
         let mut denied = Vec::new();
+        let mut deny = |channel: String, code| {
+            let identity = user.as_deref();
+            self.audit(&Audit::Denied { channel: &channel, code, identity });
+            denied.push(Denied { channel, code });
+        };
         for channel in ask.channels {
             let channel = match channel {
                 Ok(channel) => channel,
                 Err(channel) => {
-                    denied.push(Denied { channel, code: "malformed" });
+                    deny(channel, "malformed");
                     continue;
                 }
             };
             match self.replay(&ask.grant, &channel) {
                 Some(replay) => follows.push(Follow { name: TopicName::Channel(channel), replay }),
-                None => denied.push(Denied { channel: channel.to_string(), code: "accessdenied" }),
+                None => deny(channel.to_string(), "accessdenied"),
             }
         }
         let tip = self.board.cursor();
@@ -89,7 +95,11 @@ impl Shared {
 
     /// How the grant, or the channel's policy, allows to follow.
     fn replay(&self, grant: &Grant, channel: &Channel) -> Option<Replay> {
-        if self.policies.of(channel).public {
+        let policies = &self.policies;
+        if self.options.declared_channels_only && !policies.declare(channel) {
+            return None;
+        }
+        if policies.of(channel).public && !policies.keep_scoped(channel) {
             return Some(Replay::Retained);
         }
         grant.replay(channel)

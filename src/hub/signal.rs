@@ -19,6 +19,8 @@ pub enum ByeReason {
     Stalled,
     /// The hub holds as many sessions or subscriptions as it may.
     Busy,
+    /// Streams are opened too often, by this user or from this address.
+    Limited,
 }
 
 impl ByeReason {
@@ -29,12 +31,15 @@ impl ByeReason {
             ByeReason::Expired => "expired",
             ByeReason::Stalled => "stalled",
             ByeReason::Busy => "busy",
+            ByeReason::Limited => "limited",
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        use ByeReason::{Busy, Expired, Grant, Shutdown, Stalled};
-        [Shutdown, Grant, Expired, Stalled, Busy].into_iter().find(|reason| *reason as u8 + 1 == code)
+        use ByeReason::{Busy, Expired, Grant, Limited, Shutdown, Stalled};
+        [Shutdown, Grant, Expired, Stalled, Busy, Limited]
+            .into_iter()
+            .find(|reason| *reason as u8 + 1 == code)
     }
 }
 

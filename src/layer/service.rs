@@ -26,7 +26,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let observation = self.hub.observe(request.method(), request.headers());
+        let observation = self.hub.observe(request.method(), request.uri(), request.headers());
         observation.mark(request.extensions_mut());
         RevalidateFuture { inner: self.inner.call(request), observation: Some(observation) }
     }

@@ -44,6 +44,15 @@ impl Policies {
         let matching = self.0.iter().find(|(pattern, _)| pattern.matches(channel));
         matching.map_or_else(Policy::default, |(_, policy)| *policy)
     }
+
+    pub(crate) fn declare(&self, channel: &Channel) -> bool {
+        self.0.iter().any(|(pattern, _)| pattern.matches(channel))
+    }
+
+    /// Whether any declaration, the most specific or not, says that the channel is never for everyone.
+    pub(crate) fn keep_scoped(&self, channel: &Channel) -> bool {
+        self.0.iter().any(|(pattern, policy)| policy.scoped && pattern.matches(channel))
+    }
 }
 
 /// What an event touched.

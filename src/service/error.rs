@@ -1,9 +1,15 @@
-//! Errors as they are answered: JSON `{"code","message"}`.
+//! Errors as they are answered: JSON `{"code","message"}`; or, to those who cannot read a status, a stream that
+//! ends.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::{Refusal, SseBody};
+use crate::hub::{ByeReason, Closed};
+use crate::{Audit, Hub, Refusal, SseBody, stream};
 
 /// An error answer.
 pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Response<SseBody> {
@@ -21,10 +27,78 @@ pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Respons
     response
 }
 
-/// What an authorizer's refusal is answered with. Its source is for the log only.
-pub(super) fn refusal(refusal: &Refusal) -> Response<SseBody> {
-    if let Some(source) = &refusal.source {
-        tracing::error!(error = %source, "authorization failed");
+/// Who asks for a stream, as far as that concerns a refusal.
+pub(super) struct Caller {
+    pub(super) address: Option<IpAddr>,
+    /// The project's own client, which can read a status; a native `EventSource` cannot.
+    reads_status: bool,
+}
+
+/// Why a stream is not opened.
+pub(super) enum Unopened {
+    Malformed(String),
+    /// Not over HTTPS.
+    Plain,
+    Refused(Refusal),
+    /// Come again after this time.
+    Limited(Duration),
+    Closed(Closed),
+}
+
+impl Caller {
+    pub(super) fn of(hub: &Hub, parts: &Parts) -> Self {
+        let address = hub.shared.options.client_address.as_ref();
+        Caller {
+            address: address.and_then(|address| address.of(parts)),
+            reads_status: parts.headers.contains_key("x-revalidate-client"),
+        }
     }
-    response(refusal.status, refusal.code, &refusal.message)
+
+    /// Answers, and tells the audit.
+    pub(super) fn refuse(&self, hub: &Hub, why: &Unopened, identity: Option<&str>) -> Response<SseBody> {
+        let (status, code, message) = why.said();
+        let address = self.address;
+        hub.shared.audit(&Audit::Refused { status, code, message, identity, address });
+        if let Unopened::Refused(Refusal { source: Some(source), .. }) = why {
+            tracing::error!(error = %source, "authorization failed"); // for the log only
+        }
+        let Some((reason, wait)) = why.passes() else { return response(status, code, message) };
+        // Spread, so that those who were refused together do not come back together.
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1000);
+        let retry_ms = wait_ms.saturating_add(hub.shared.board.draw(wait_ms.clamp(9000, 60_000) + 1));
+        if !self.reads_status {
+            return stream::goodbye(reason, retry_ms);
+        }
+        let mut response = response(status, code, message);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
+        response
+    }
+}
+
+impl Unopened {
+    fn said(&self) -> (StatusCode, &str, &str) {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match self {
+            Unopened::Malformed(message) => (StatusCode::BAD_REQUEST, "malformed", message),
+            Unopened::Plain => (StatusCode::FORBIDDEN, "httpsrequired", "streams are served over HTTPS only"),
+            Unopened::Refused(refusal) => (refusal.status, refusal.code, &refusal.message),
+            Unopened::Limited(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "limited", "streams are opened too often")
+            }
+            Unopened::Closed(Closed::Shutdown) => (unavailable, "shutdown", "the server shuts down"),
+            Unopened::Closed(Closed::Busy) => (unavailable, "busy", "too many streams are open"),
+            Unopened::Closed(Closed::Grant) => (unavailable, "grant", "the grant changed meanwhile"),
+        }
+    }
+
+    /// Whether it passes, and after which time at least.
+    fn passes(&self) -> Option<(ByeReason, Duration)> {
+        match self {
+            Unopened::Limited(wait) => Some((ByeReason::Limited, *wait)),
+            Unopened::Closed(Closed::Shutdown) => Some((ByeReason::Shutdown, Duration::ZERO)),
+            Unopened::Closed(Closed::Busy) => Some((ByeReason::Busy, Duration::ZERO)),
+            Unopened::Closed(Closed::Grant) => Some((ByeReason::Grant, Duration::ZERO)),
+            Unopened::Malformed(_) | Unopened::Plain | Unopened::Refused(_) => None,
+        }
+    }
 }

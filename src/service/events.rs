@@ -3,27 +3,30 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, Response};
 
-use super::error;
+use super::error::{Caller, Unopened};
 use crate::access::Authorizing;
-use crate::hub::{Ask, ByeReason, Closed, Seen};
+use crate::hub::{Ask, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Grant, Hub, SseBody, stream};
 
 /// One request for a stream: authorised, then opened.
 pub(super) struct Events {
     hub: Hub,
+    caller: Caller,
     state: State,
 }
 
 enum State {
-    Refused(Option<Response<SseBody>>),
+    Refused(Unopened),
     Authorizing(Authorizing, Query),
-    Granted(Option<(Grant, Query)>),
+    Granted(Grant, Query),
+    Done,
 }
 
 /// What the request asks for.
@@ -31,28 +34,44 @@ struct Query {
     channels: Vec<Result<Channel, String>>,
     start: Start,
     granted_at: Cursor,
-    /// The project's own client, which can read a status; a native `EventSource` cannot.
-    reads_status: bool,
+    returns: Returns,
+}
+
+/// Whether the request goes on with a stream that was open, so that it is not counted with the new ones
+/// (PROTOCOL R12).
+#[derive(Default)]
+struct Returns {
+    /// It has a cursor of this hub.
+    resumes: bool,
+    /// It replaces a live session, with this identity.
+    replaces: Option<Option<Arc<str>>>,
 }
 
 impl Events {
     pub(super) fn new(hub: Hub, parts: Parts) -> Self {
-        let state = match Query::read(&hub, &parts) {
-            Err(message) => {
-                State::Refused(Some(error::response(StatusCode::BAD_REQUEST, "malformed", &message)))
-            }
+        let caller = Caller::of(&hub, &parts);
+        let state = match Query::read(&hub, &parts, &caller) {
+            Err(why) => State::Refused(why),
             Ok(query) => match &hub.shared.options.authorizer {
                 Some(authorizer) => State::Authorizing(authorizer.call(parts), query),
                 None => {
                     let grant = parts.extensions.get::<Grant>().cloned().unwrap_or_default();
-                    State::Granted(Some((grant, query)))
+                    State::Granted(grant, query)
                 }
             },
         };
-        Events { hub, state }
+        Events { hub, caller, state }
     }
 
     fn open(&self, grant: Grant, query: Query) -> Response<SseBody> {
+        let identity = grant.identity.clone();
+        let identity = identity.as_deref();
+        let returns = query.returns.of(identity);
+        for gate in &self.hub.shared.options.gates {
+            if let Err(wait) = gate.admit(identity, self.caller.address, returns) {
+                return self.refuse(&Unopened::Limited(wait), identity);
+            }
+        }
         let ask = Ask {
             grant,
             channels: query.channels,
@@ -62,63 +81,50 @@ impl Events {
         };
         match self.hub.shared.open(ask) {
             Ok((session, denied)) => stream::stream(session, denied),
-            Err(closed) => self.turn_away(closed, query.reads_status),
+            Err(closed) => self.refuse(&Unopened::Closed(closed), identity),
         }
     }
 
-    /// Refused for a while: with a status to those who can read one, with a stream that ends to the others.
-    fn turn_away(&self, closed: Closed, reads_status: bool) -> Response<SseBody> {
-        let (reason, message) = match closed {
-            Closed::Shutdown => (ByeReason::Shutdown, "the server shuts down"),
-            Closed::Busy => (ByeReason::Busy, "too many streams are open"),
-            Closed::Grant => (ByeReason::Grant, "the grant changed meanwhile"),
-        };
-        let retry_ms = 1000 + self.hub.shared.board.draw(9001);
-        if !reads_status {
-            return stream::goodbye(reason, retry_ms);
-        }
-        let mut response = error::response(StatusCode::SERVICE_UNAVAILABLE, reason.as_str(), message);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
-        response
+    fn refuse(&self, why: &Unopened, identity: Option<&str>) -> Response<SseBody> {
+        self.caller.refuse(&self.hub, why, identity)
     }
 }
 
 impl Future for Events {
     type Output = Response<SseBody>;
 
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::panic)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const ONCE: &str = "a future is not polled after it completed";
-        loop {
-            match &mut self.state {
-                State::Refused(response) => return Poll::Ready(response.take().expect(ONCE)),
-                State::Authorizing(authorizing, _) => {
-                    let granted = std::task::ready!(Pin::new(authorizing).poll(cx));
-                    let state = std::mem::replace(&mut self.state, State::Granted(None));
-                    self.state = match (granted, state) {
-                        (Ok(grant), State::Authorizing(_, query)) => State::Granted(Some((grant, query))),
-                        (Err(refusal), _) => State::Refused(Some(error::refusal(&refusal))),
-                        (_, state) => state,
-                    };
-                }
-                State::Granted(granted) => {
-                    let (grant, query) = granted.take().expect(ONCE);
-                    return Poll::Ready(self.open(grant, query));
-                }
-            }
+        if let State::Authorizing(authorizing, _) = &mut self.state {
+            let granted = std::task::ready!(Pin::new(authorizing).poll(cx));
+            let state = std::mem::replace(&mut self.state, State::Done);
+            self.state = match (granted, state) {
+                (Ok(grant), State::Authorizing(_, query)) => State::Granted(grant, query),
+                (Err(refusal), _) => State::Refused(Unopened::Refused(refusal)),
+                (_, state) => state,
+            };
+        }
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Refused(why) => Poll::Ready(self.refuse(&why, None)),
+            State::Granted(grant, query) => Poll::Ready(self.open(grant, query)),
+            State::Authorizing(..) | State::Done => panic!("a future is not polled after it completed"),
         }
     }
 }
 
 impl Query {
-    fn read(hub: &Hub, parts: &Parts) -> Result<Self, String> {
+    fn read(hub: &Hub, parts: &Parts, caller: &Caller) -> Result<Self, Unopened> {
         let options = &hub.shared.options;
+        if options.is_https.as_ref().is_some_and(|is_https| !is_https(parts)) {
+            return Err(Unopened::Plain);
+        }
         let text = parts.uri.query().unwrap_or_default();
         if text.len() > options.query_bytes {
-            return Err(format!("the query is over {} bytes", options.query_bytes));
+            let message = format!("the query is over {} bytes", options.query_bytes);
+            return Err(Unopened::Malformed(message));
         }
         let mut names: Vec<Cow<'_, str>> = Vec::new();
-        let mut cursor = None;
+        let (mut cursor, mut replaces) = (None, None);
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match &*name {
                 "channels" => {
@@ -129,24 +135,43 @@ impl Query {
                             names.push(name);
                         }
                         if names.len() > options.channels {
-                            return Err(format!("over {} channels", options.channels));
+                            return Err(Unopened::Malformed(format!("over {} channels", options.channels)));
                         }
                     }
                 }
                 "last_event_id" | "lastEventId" => cursor = Some(value),
+                "replaces" => replaces = Some(value),
                 _ => {}
             }
         }
         let channels = names.into_iter().map(|name| Channel::parse(&name).map_err(|_| name.into_owned()));
+        let start = start(&parts.headers, cursor.as_deref());
+        let mut returns = Returns::default();
+        if !options.gates.is_empty() {
+            let board = &hub.shared.board;
+            returns.resumes = matches!(start, Start::At(cursor) if board.knows(cursor));
+            returns.replaces = replaces.and_then(|session| board.identity_of(&session));
+        }
+        for gate in &options.gates {
+            gate.arrive(caller.address, returns.any()).map_err(Unopened::Limited)?;
+        }
         // With the layer outside of the app's authentication: from before the grant was made, so that a change
         // of grant in between ends the session (PROTOCOL R10).
         let seen = Seen::by(hub, &parts.extensions);
-        Ok(Query {
-            channels: channels.collect(),
-            start: start(&parts.headers, cursor.as_deref()),
-            granted_at: seen.unwrap_or_else(|| hub.cursor()),
-            reads_status: parts.headers.contains_key("x-revalidate-client"),
-        })
+        let granted_at = seen.unwrap_or_else(|| hub.cursor());
+        Ok(Query { channels: channels.collect(), start, granted_at, returns })
+    }
+}
+
+impl Returns {
+    /// As far as can be told before it is known whose it is.
+    fn any(&self) -> bool {
+        self.resumes || self.replaces.is_some()
+    }
+
+    /// For a user whose identity is known; that a session of another is live is no reason.
+    fn of(&self, identity: Option<&str>) -> bool {
+        self.resumes || self.replaces.as_ref().is_some_and(|replaced| replaced.as_deref() == identity)
     }
 }
 

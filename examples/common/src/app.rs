@@ -17,7 +17,7 @@ pub fn hub() -> Builder {
     Hub::builder()
         .channel(ANNOUNCEMENTS, Policy::history(256).public())
         .channel("room:*", Policy::history(256))
-        .on_fault(|fault| eprintln!("a handler named what cannot be named: {fault}"))
+        .on_audit(|audit| eprintln!("{audit:?}"))
 }
 
 /// The app: a store and the hub that it publishes on. Cheap to clone.

@@ -1,0 +1,90 @@
+//! [`Audit`]: what an operator wants to know of: what was refused, and what was forgotten.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::{Method, StatusCode, Uri};
+
+use crate::Fault;
+
+/// Something that was refused or is missing. Each is logged through `tracing`, and told to the hook of
+/// [`Builder::on_audit`](crate::Builder::on_audit).
+///
+/// ```
+/// use tower_revalidate::{Audit, Hub};
+///
+/// let hub = Hub::builder()
+///     .on_audit(|audit| {
+///         if let Audit::Refused { status, code, address, .. } = audit {
+///             println!("{address:?} was refused: {status} {code}"); // count it, ban it
+///         }
+///     })
+///     .build()?;
+/// # Ok::<(), tower_revalidate::BuildError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Audit<'a> {
+    /// A part of a handler's [`Revalidate`](crate::Revalidate) was refused; the rest was published. Logged at
+    /// `error`.
+    Fault(&'a Fault),
+    /// A stream was not opened. Logged at `info`.
+    #[non_exhaustive]
+    Refused {
+        /// What it was answered with, or would have been: a browser's own `EventSource` that is refused for a
+        /// while gets 200 and `bye`.
+        status: StatusCode,
+        /// The code of the answer: `malformed`, `accessdenied`, `limited`, ….
+        code: &'a str,
+        /// The reason, in words.
+        message: &'a str,
+        /// The user, if that was known already.
+        identity: Option<&'a str>,
+        /// Where from, if the hub was told [how to tell](crate::Builder::client_address).
+        address: Option<IpAddr>,
+    },
+    /// A stream was opened without a channel that it asked for. Logged at `info`.
+    #[non_exhaustive]
+    Denied {
+        /// The name, as the client gave it.
+        channel: &'a str,
+        /// `accessdenied`, or `malformed` for what is no name.
+        code: &'a str,
+        /// The user.
+        identity: Option<&'a str>,
+    },
+    /// A POST, PUT, PATCH or DELETE was answered 2xx, and the response said nothing of what it changed. Only
+    /// with [`audit_mutations`](crate::Builder::audit_mutations). Logged at `warn`.
+    #[non_exhaustive]
+    Silent {
+        /// The request's method.
+        method: &'a Method,
+        /// The request's URI, as the layer saw it.
+        uri: &'a Uri,
+        /// The answer.
+        status: StatusCode,
+    },
+}
+
+pub(crate) type AuditHook = Box<dyn Fn(&Audit<'_>) + Send + Sync>;
+
+/// Logs it, and tells the hook, whose panic is its own. What a client wrote is logged escaped.
+pub(crate) fn audit(hook: Option<&AuditHook>, audit: &Audit<'_>) {
+    match audit {
+        Audit::Fault(fault) => tracing::error!(%fault, "a part of a `Revalidate` was refused"),
+        Audit::Refused { status, code, message, identity, address } => {
+            let status = status.as_u16();
+            tracing::info!(status, code, ?message, identity, ?address, "a stream was refused");
+        }
+        Audit::Denied { channel, code, identity } => {
+            tracing::info!(?channel, code, identity, "a channel was denied");
+        }
+        Audit::Silent { method, uri, status } => {
+            let (path, status) = (uri.path(), status.as_u16());
+            tracing::warn!(%method, ?path, status, "a mutation said nothing of what it changed");
+        }
+    }
+    if hook.is_some_and(|hook| catch_unwind(AssertUnwindSafe(|| hook(audit))).is_err()) {
+        tracing::error!("the audit hook panicked");
+    }
+}
