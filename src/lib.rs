@@ -60,6 +60,7 @@
 //! None is on by default.
 //!
 //! - `axum`: [`Revalidate`] as a part of an axum response.
+//! - `limits`: how often streams may be opened, see `Limit`.
 //! - `test-util`: seeds for everything that is drawn, so that a simulation replays exactly.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -86,6 +87,9 @@ mod sync;
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
 
+#[cfg(feature = "limits")]
+#[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
+pub use access::Limit;
 pub use access::{BoxError, ClientAddress, Grant, Pattern, Refusal};
 pub use audit::Audit;
 pub use channel::{Channel, Policy};

@@ -19,6 +19,8 @@
 mod address;
 mod authorize;
 mod grant;
+#[cfg(feature = "limits")]
+mod limits;
 mod pattern;
 
 use std::net::IpAddr;
@@ -28,6 +30,9 @@ pub use address::ClientAddress;
 pub(crate) use authorize::{Authorizer, Authorizing};
 pub use authorize::{BoxError, Refusal};
 pub use grant::Grant;
+#[cfg(feature = "limits")]
+#[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
+pub use limits::Limit;
 pub use pattern::Pattern;
 
 /// What turns requests for streams away for a while. An error is how long.

@@ -72,6 +72,7 @@ pub struct Builder {
     buckets: usize,
     log: Option<Box<dyn EventLog>>,
     seed: Option<u64>,
+    needs_address: bool,
     refused: Option<BuildError>,
 }
 
@@ -126,6 +127,7 @@ impl Builder {
             buckets: 4096,
             log: None,
             seed: None,
+            needs_address: false,
             refused: None,
         }
     }
@@ -362,6 +364,19 @@ impl Builder {
         self
     }
 
+    /// How often streams may be opened; several limits may be set. Default: none.
+    #[cfg(feature = "limits")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
+    #[allow(clippy::needless_pass_by_value, reason = "a builder takes what it is given")]
+    pub fn limit(mut self, limit: crate::Limit) -> Self {
+        self.needs_address |= limit.needs_address();
+        match limit.gate() {
+            Ok(gate) => self.options.gates.push(gate),
+            Err(reason) => self.refuse("limit", reason),
+        }
+        self
+    }
+
     /// Refuses streams with 403 `httpsrequired` where this says that the request did not come over HTTPS. How
     /// to tell depends on what stands in front, for TLS ends there:
     ///
@@ -450,6 +465,9 @@ impl Builder {
         {
             let reason = format!("{mount:?} must start with a slash and end without one");
             self.refuse("mount", reason);
+        }
+        if self.needs_address && self.options.client_address.is_none() {
+            self.refuse("limit", "a limit by address needs `client_address`".into());
         }
         if self.board.heartbeat < 50 {
             self.refuse("heartbeat", "under 50 ms".into());

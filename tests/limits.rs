@@ -1,0 +1,263 @@
+//! How often streams may be opened: by whom, from where, and what those hear who are refused.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{Stream, Visit, at, json};
+use http::{Response, StatusCode};
+use parking_lot::Mutex;
+use tower_revalidate::{Audit, Builder, ClientAddress, Grant, Hub, Limit, Refusal, SseBody};
+
+fn ten() -> Limit {
+    Limit::by_identity().per_minute(10).burst(10)
+}
+
+fn behind_a_proxy() -> Builder {
+    Hub::builder().client_address(ClientAddress::forwarded_for(1))
+}
+
+/// Through a proxy that appends the address it was asked from.
+fn from(visit: Visit, address: &str) -> Visit {
+    visit.header("x-forwarded-for", address)
+}
+
+/// Whether a stream opened. It is closed at once: what is open does not count.
+async fn opens(visit: &Visit, hub: &Hub) -> bool {
+    let response = visit.answer(hub).await;
+    assert_eq!(response.status(), StatusCode::OK, "another status ends an `EventSource` for good");
+    let mut stream = Stream::new(response.into_body(), None);
+    let first = stream.next().await;
+    match &*first.name {
+        "hello" => true,
+        "bye" => {
+            assert_eq!(first.json()["reason"], "limited");
+            assert_eq!(stream.rest().await, [], "it ends");
+            false
+        }
+        _ => panic!("{first:?}"),
+    }
+}
+
+/// How many of so many tries open.
+async fn opened(tries: usize, visit: &Visit, hub: &Hub) -> usize {
+    let mut open = 0;
+    for _ in 0..tries {
+        open += usize::from(opens(visit, hub).await);
+    }
+    open
+}
+
+async fn seconds_to_wait(response: Response<SseBody>) -> u64 {
+    let wait = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let (status, error) = json(response).await;
+    assert_eq!((status, &error["code"]), (StatusCode::TOO_MANY_REQUESTS, &"limited".into()));
+    wait
+}
+
+/// Row D1: 10 in 60 s, the 11th is refused, the window passes.
+#[tokio::test(start_paused = true)]
+async fn the_eleventh_is_refused_until_time_has_passed() {
+    let hub = Hub::builder().limit(ten()).build().unwrap();
+    let alice = Visit::user("alice");
+    assert_eq!(opened(11, &alice, &hub).await, 10);
+    assert_eq!(opened(11, &Visit::user("bob"), &hub).await, 10, "each has a limit of their own");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(opened(11, &alice, &hub).await, 10);
+    assert_eq!(hub.stats().sessions, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_read_a_status_is_told_when_to_come_again() {
+    let hub = Hub::builder().limit(ten()).build().unwrap();
+    let client = Visit::user("alice").header("x-revalidate-client", "1");
+    assert_eq!(opened(10, &client, &hub).await, 10);
+    let wait = seconds_to_wait(client.answer(&hub).await).await;
+    assert!((6..=16).contains(&wait), "one place in 6 s, and up to 9 s so that not all come at once: {wait}");
+    tokio::time::advance(Duration::from_secs(wait)).await;
+    assert!(opens(&client, &hub).await, "who waits as told is let in");
+}
+
+/// A native one waits for as long as `retry` says.
+#[tokio::test(start_paused = true)]
+async fn a_native_event_source_waits_and_is_let_in() {
+    let hub = Hub::builder().limit(ten()).build().unwrap();
+    let native = Visit::user("alice");
+    assert_eq!(opened(10, &native, &hub).await, 10);
+    let bye = Stream::new(native.answer(&hub).await.into_body(), None).next().await;
+    tokio::time::advance(Duration::from_millis(bye.retry.unwrap())).await;
+    assert!(opens(&native, &hub).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anonymous_client_is_its_address_where_that_is_known() {
+    let hub = behind_a_proxy().limit(ten()).build().unwrap();
+    assert_eq!(opened(11, &from(Visit::stranger(), "192.0.2.1"), &hub).await, 10);
+    assert_eq!(opened(11, &from(Visit::stranger(), "192.0.2.2"), &hub).await, 10);
+    let alice = from(Visit::user("alice"), "192.0.2.1");
+    assert_eq!(opened(11, &alice, &hub).await, 10, "a user is not the address that they share with others");
+    let unknown = Hub::builder().limit(ten()).build().unwrap();
+    assert_eq!(
+        opened(30, &Visit::stranger(), &unknown).await,
+        30,
+        "nothing tells them apart, so none is counted"
+    );
+}
+
+/// Row D1, and the issue's own: what the client writes into the header itself is not believed.
+#[tokio::test(start_paused = true)]
+async fn a_forged_forwarded_for_has_no_effect() {
+    let hub = behind_a_proxy().limit(Limit::by_address().per_minute(10).burst(10)).build().unwrap();
+    let mut open = 0;
+    for forged in 0..20 {
+        let list = format!("10.0.0.{forged}, 198.51.100.{forged}, 192.0.2.1");
+        open += usize::from(opens(&from(Visit::stranger(), &list), &hub).await);
+    }
+    for forged in 0..20 {
+        // On a line of its own; HAProxy appends a line, nginx to the line.
+        let line = from(Visit::stranger(), &format!("10.1.0.{forged}"));
+        open += usize::from(opens(&from(line, "192.0.2.1"), &hub).await);
+    }
+    assert_eq!(open, 10);
+    assert!(opens(&from(Visit::stranger(), "192.0.2.1, 192.0.2.2"), &hub).await, "another client");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ipv6_network_of_64_bits_is_one_client() {
+    let hub = behind_a_proxy().limit(Limit::by_address().per_minute(10).burst(10)).build().unwrap();
+    let mut open = 0;
+    for host in 0..20 {
+        open +=
+            usize::from(opens(&from(Visit::stranger(), &format!("2001:db8:1:2:{host:x}::1")), &hub).await);
+    }
+    assert_eq!(open, 10);
+    assert!(opens(&from(Visit::stranger(), "2001:db8:1:3::1"), &hub).await, "the network beside it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_whose_address_cannot_be_told_are_one_client() {
+    let hub = behind_a_proxy().limit(Limit::by_address().per_minute(10).burst(10)).build().unwrap();
+    let mut open = opened(10, &Visit::stranger(), &hub).await;
+    open += opened(10, &from(Visit::stranger(), "nonsense"), &hub).await;
+    assert_eq!(open, 10);
+}
+
+/// Row R12 of the protocol: coming back is not starting.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_has_a_limit_of_their_own() {
+    let hub = Hub::builder().limit(ten()).build().unwrap();
+    let alice = Visit::user("alice");
+    assert_eq!(opened(11, &alice, &hub).await, 10);
+    let back = alice.clone().from(hub.cursor());
+    assert_eq!(opened(200, &back, &hub).await, 60, "120 a minute, half of them at once");
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(opened(200, &back, &hub).await, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_that_is_not_this_hubs_is_no_return() {
+    let hub = Hub::builder().limit(ten()).build().unwrap();
+    assert_eq!(opened(10, &Visit::user("alice"), &hub).await, 10);
+    let cursor = hub.cursor();
+    for lie in [at(cursor, cursor.offset + 1).to_string(), "abc-0".into(), "nonsense".into()] {
+        let back = Visit::user("alice").from(lie);
+        assert_eq!(opened(1, &back, &hub).await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_replaces_a_live_session_of_their_own_comes_back() {
+    let hub = Hub::builder().limit(ten()).build().unwrap();
+    let alice = Visit::user("alice");
+    let live = alice.open(&hub).await;
+    assert_eq!(opened(10, &alice, &hub).await, 9);
+    let session = live.session();
+    let replacing = |session: &str| format!("replaces={session}");
+    assert!(opens(&alice.clone().query(&replacing(&session)), &hub).await);
+    for unknown in ["", "0", "zz", &session[..16], &format!("{session}0"), &"f".repeat(200), "é"] {
+        assert!(!opens(&alice.clone().query(&replacing(unknown)), &hub).await, "{unknown:?} is no session");
+    }
+    // Bob knows it, and it is not his.
+    assert_eq!(opened(10, &Visit::user("bob"), &hub).await, 10);
+    assert!(!opens(&Visit::user("bob").query(&replacing(&session)), &hub).await);
+    drop(live);
+    assert!(!opens(&alice.query(&replacing(&session)), &hub).await, "it is not live any more");
+}
+
+/// An address is looked at before anything is done for it.
+#[tokio::test(start_paused = true)]
+async fn an_authorizer_is_spared_a_flood() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let hub = behind_a_proxy()
+        .limit(Limit::by_address().per_minute(10).burst(10))
+        .authorize(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Err::<Grant, _>(Refusal::unauthorized("no")) }
+        })
+        .build()
+        .unwrap();
+    let guess = from(Visit::stranger(), "192.0.2.1").header("x-revalidate-client", "1");
+    for _ in 0..100 {
+        let status = guess.answer(&hub).await.status();
+        assert!(matches!(status.as_u16(), 401 | 429), "{status}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_limit_must_allow() {
+    let hub =
+        behind_a_proxy().limit(ten()).limit(Limit::by_address().per_minute(15).burst(15)).build().unwrap();
+    assert_eq!(opened(20, &from(Visit::user("alice"), "192.0.2.1"), &hub).await, 10);
+    // Those twenty were counted by address, the refused ones too.
+    assert_eq!(opened(20, &from(Visit::user("bob"), "192.0.2.1"), &hub).await, 0);
+    assert_eq!(opened(20, &from(Visit::user("bob"), "192.0.2.2"), &hub).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_beyond_the_bound_share_one_limit() {
+    let hub = Hub::builder().limit(ten().max_clients(2)).build().unwrap();
+    let users = ["a", "b", "c", "d", "e"].map(Visit::user);
+    let mut open = 0;
+    for user in &users {
+        open += opened(20, user, &hub).await;
+    }
+    assert_eq!(open, 30, "two have their own, the others one together");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(opened(20, &users[4], &hub).await, 10, "the others left meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_to_the_audit() {
+    type Told = (u16, String, Option<String>, Option<IpAddr>);
+    let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+    let tell = told.clone();
+    let hub = behind_a_proxy()
+        .limit(Limit::by_identity().burst(1))
+        .on_audit(move |audit| {
+            if let Audit::Refused { status, code, identity, address, .. } = audit {
+                let told = (status.as_u16(), code.to_string(), identity.map(str::to_owned), *address);
+                tell.lock().push(told);
+            }
+        })
+        .build()
+        .unwrap();
+    assert_eq!(opened(2, &from(Visit::user("alice"), "192.0.2.1"), &hub).await, 1);
+    let address = "192.0.2.1".parse().unwrap();
+    assert_eq!(*told.lock(), [(429, "limited".into(), Some("alice".into()), Some(address))]);
+}
+
+#[test]
+fn a_limit_that_cannot_work_is_named() {
+    let wrong = |limit: Limit| Hub::builder().limit(limit).build().unwrap_err();
+    assert_eq!(wrong(Limit::by_address()).option, "limit");
+    assert!(wrong(Limit::by_address()).reason.contains("client_address"));
+    for limit in [ten().per_minute(0), ten().burst(0), ten().returns_per_minute(0)] {
+        assert_eq!(wrong(limit).option, "limit");
+    }
+}
