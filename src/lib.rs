@@ -60,6 +60,7 @@
 //! None is on by default.
 //!
 //! - `axum`: [`Revalidate`] as a part of an axum response.
+//! - `header`: [`Revalidate`] from the response header `X-Revalidate`, see [`layer`].
 //! - `limits`: how often streams may be opened, see `Limit`.
 //! - `test-util`: seeds for everything that is drawn, so that a simulation replays exactly.
 
@@ -71,6 +72,8 @@ mod channel;
 mod cursor;
 mod error;
 mod event;
+#[cfg(feature = "header")]
+mod header;
 mod hub;
 mod key;
 pub mod layer;

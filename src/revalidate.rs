@@ -69,6 +69,9 @@ pub enum Fault {
     /// The key was to be for everyone, and is declared as one that never is.
     #[error("the key {0} is declared scoped, and was to be for everyone")]
     Unscoped(QueryKey),
+    /// The response header `X-Revalidate` is not what it must be; nothing of it is published.
+    #[error("the header `X-Revalidate` was refused: {0}")]
+    Header(String),
 }
 
 impl Revalidate {
@@ -143,6 +146,12 @@ impl Revalidate {
     pub fn and(mut self, other: impl Into<Revalidate>) -> Self {
         self.merge(other.into());
         self
+    }
+
+    /// Nothing, because all of it was refused.
+    #[cfg(feature = "header")]
+    pub(crate) fn refused(fault: Fault) -> Self {
+        Revalidate { faults: vec![fault], ..Self::default() }
     }
 
     pub(crate) fn merge(&mut self, other: Revalidate) {

@@ -45,6 +45,8 @@ pub(crate) struct Options {
     /// Keys that are never for everyone, nor are those below them.
     pub(crate) scoped_keys: Vec<QueryKey>,
     pub(crate) declared_channels_only: bool,
+    #[cfg(feature = "header")]
+    pub(crate) reads_header: bool,
 }
 
 /// Options of a [`Hub`]. Every bound has a default under which the hub holds a bounded amount of memory,
@@ -100,6 +102,8 @@ impl Builder {
                 is_https: None,
                 scoped_keys: Vec::new(),
                 declared_channels_only: false,
+                #[cfg(feature = "header")]
+                reads_header: false,
             },
             policies: Vec::new(),
             retention: RetentionLimits {
@@ -390,6 +394,16 @@ impl Builder {
     /// ```
     pub fn require_https(mut self, is_https: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.options.is_https = Some(Box::new(is_https));
+        self
+    }
+
+    /// Whether the layer also reads what a response says in the header `X-Revalidate`, and takes it out. For
+    /// upstreams that cannot set extensions, and that are trusted as handlers are. See
+    /// [the module docs](crate::layer). Default `false`.
+    #[cfg(feature = "header")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "header")))]
+    pub fn response_header(mut self, reads: bool) -> Self {
+        self.options.reads_header = reads;
         self
     }
 

@@ -75,7 +75,7 @@ impl Observation {
     /// Takes the [`Revalidate`] out of a response and publishes it on 2xx and 3xx; stamps a successful GET
     /// with `X-Revalidate-Cursor`, unless it is an event stream or publicly cacheable.
     pub fn finish(self, status: StatusCode, headers: &mut HeaderMap, extensions: &mut Extensions) {
-        let said = extensions.remove::<Revalidate>();
+        let said = self.said(headers, extensions);
         match (said, self.mutation) {
             (Some(mut revalidate), _) => {
                 revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
@@ -94,6 +94,22 @@ impl Observation {
                 headers.insert(CURSOR_HEADER, cursor);
             }
         }
+    }
+}
+
+impl Observation {
+    /// What the response says, by extension or by header; it is taken out of both.
+    fn said(&self, headers: &mut HeaderMap, extensions: &mut Extensions) -> Option<Revalidate> {
+        let said = extensions.remove::<Revalidate>();
+        #[cfg(feature = "header")]
+        if self.hub.shared.options.reads_header {
+            return match (said, crate::header::take(headers)) {
+                (Some(said), Some(more)) => Some(said.and(more)),
+                (said, more) => said.or(more),
+            };
+        }
+        let _ = headers;
+        said
     }
 }
 
