@@ -28,6 +28,21 @@
 //! assert_eq!(sub.recv().await?, revalidate("posts.list"));
 //! # Ok(()) }
 //! ```
+//!
+//! # The header `X-Revalidate`
+//!
+//! Where the upstream cannot set extensions (a proxied service, CGI, a handler in another language), it may say
+//! the same in a response header, with the feature `header` and
+//! [`Builder::response_header`](crate::Builder::response_header). It is a List of Structured Fields (RFC 9651,
+//! 3.1): each member a key, dotted or as a list of segments; `to` its audience, `delay` in milliseconds.
+//!
+//! ```text
+//! X-Revalidate: posts.list, ("posts" "detail" 42), users.me;to="user:7,role:admin", stats;delay=200
+//! ```
+//!
+//! The layer takes it out of every response. All of it or nothing: what is malformed, or has a parameter that is
+//! not known, is logged, told to the audit, and is for nobody. An upstream that is trusted with this can have
+//! every client refetch, as a handler can.
 
 mod future;
 #[allow(clippy::module_inception)]
