@@ -1,6 +1,9 @@
-//! [`Builder`]: the options of a hub, each with its default.
+//! [`Builder`]: the options of a hub, each with its default. Here is what a hub is and how it keeps time;
+//! [`bounds`] has how much it holds, [`access`] who may do what, and who is told.
 
-use std::future::Future;
+mod access;
+mod bounds;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +15,7 @@ use crate::access::{Authorizer, Gate};
 use crate::audit::AuditHook;
 use crate::log::{EventLog, MemoryLog};
 use crate::proto::{Floors, Millis, Policies, Retention, RetentionLimits};
-use crate::{
-    Audit, BuildError, Channel, ClientAddress, Epoch, Grant, IntoName, IntoQueryKey, Pattern, Policy,
-    QueryKey, Refusal,
-};
+use crate::{BuildError, Channel, ClientAddress, Epoch, IntoName, Pattern, Policy, QueryKey};
 
 pub(crate) type SessionHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
 pub(crate) type IsHttps = Box<dyn Fn(&Parts) -> bool + Send + Sync>;
@@ -198,219 +198,6 @@ impl Builder {
     /// How often a client tries to connect before it gives up, told in `hello`. Default: it never gives up.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.options.max_attempts = Some(attempts);
-        self
-    }
-
-    /// Sessions at the same time. Default 100 000.
-    pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.board.sessions = sessions;
-        self
-    }
-
-    /// Places of sessions in lists of topics, over all sessions. Default 1 000 000.
-    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
-        self.board.subscriptions = subscriptions;
-        self
-    }
-
-    /// Channels of one session. Default 256; more are refused with 400.
-    pub fn max_channels(mut self, channels: usize) -> Self {
-        self.options.channels = channels;
-        self
-    }
-
-    /// Scopes that are used of a grant. Default 64; the rest is told in the log.
-    pub fn max_scopes(mut self, scopes: usize) -> Self {
-        self.options.scopes = scopes;
-        self
-    }
-
-    /// How long a stream lives whose grant does not say, less up to 20 %. Default 15 min.
-    pub fn grant_lifetime(mut self, time: Duration) -> Self {
-        self.options.grant_lifetime = millis(time);
-        self
-    }
-
-    /// Bytes of a stream's query. Default 8 192; more are refused with 400.
-    pub fn max_query_bytes(mut self, bytes: usize) -> Self {
-        self.options.query_bytes = bytes;
-        self
-    }
-
-    /// Bytes of a message's payload as JSON. Default 65 536.
-    pub fn max_payload_bytes(mut self, bytes: usize) -> Self {
-        self.options.payload_bytes = bytes;
-        self
-    }
-
-    /// Keys times scopes of one `Revalidate`, and keys of one event. Default 1 024. Over it the layer
-    /// collapses keys to prefixes, and [`Hub::revalidate`] refuses.
-    pub fn max_keys(mut self, keys: usize) -> Self {
-        self.options.publish_keys = keys;
-        self.board.keys = keys;
-        self
-    }
-
-    /// Keys retained of one audience; past it they collapse to prefixes. Default 1 024.
-    pub fn retain_keys(mut self, keys: usize) -> Self {
-        self.retention.keys = keys;
-        self
-    }
-
-    /// Bytes retained over all topics. Default 64 MiB, at least twice what one channel may hold.
-    pub fn retain_bytes(mut self, bytes: usize) -> Self {
-        self.retention.bytes = bytes;
-        self
-    }
-
-    /// Bytes retained of one channel. Default 1 MiB, at least twice a payload.
-    pub fn retain_channel_bytes(mut self, bytes: usize) -> Self {
-        self.retention.channel_bytes = bytes;
-        self
-    }
-
-    /// Topics of which something is retained. Default 65 536; past it the ones silent for longest go.
-    pub fn retain_topics(mut self, topics: usize) -> Self {
-        self.retention.topics = topics;
-        self
-    }
-
-    /// How long an event is retained. Default 1 h.
-    pub fn retain_for(mut self, time: Duration) -> Self {
-        self.retention.age = millis(time);
-        self
-    }
-
-    /// Bytes of one write to one stream; a larger event still goes whole. Default 65 536.
-    pub fn write_bytes(mut self, bytes: usize) -> Self {
-        self.board.write_bytes = bytes;
-        self
-    }
-
-    /// Events of one write to one stream. Default 256.
-    pub fn write_events(mut self, events: usize) -> Self {
-        self.board.write_events = events;
-        self
-    }
-
-    /// Revalidations that wait, for their interval, their delay or the log. Default 65 536, one an audience;
-    /// more are refused.
-    pub fn max_pending(mut self, revalidations: usize) -> Self {
-        self.pending = revalidations;
-        self
-    }
-
-    /// Bytes of the revalidations that wait. Default 64 MiB; past it the keys of one that waits collapse to
-    /// everything, and one that is alone too large is refused.
-    pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
-        self.pending_bytes = bytes;
-        self
-    }
-
-    /// Makes the [`Grant`] of a request, instead of taking it from the request's extensions. It gets the parts
-    /// by value. An error or a panic answers 500 and opens nothing.
-    pub fn authorize<F, Fut>(mut self, authorize: F) -> Self
-    where
-        F: Fn(Parts) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Grant, Refusal>> + Send + 'static,
-    {
-        self.options.authorizer = Some(Authorizer::new(authorize));
-        self
-    }
-
-    /// Called when a session opened. It must not block.
-    pub fn on_connect(mut self, hook: impl Fn(&SessionInfo) + Send + Sync + 'static) -> Self {
-        self.options.on_connect = Some(Box::new(hook));
-        self
-    }
-
-    /// Called once when a session is over, whatever ended it. It must not block; spawn what takes time.
-    pub fn on_disconnect(mut self, hook: impl Fn(&SessionInfo) + Send + Sync + 'static) -> Self {
-        self.options.on_disconnect = Some(Box::new(hook));
-        self
-    }
-
-    /// Called for whatever is refused, besides the log line. See [`Audit`]. It must not block.
-    pub fn on_audit(mut self, hook: impl Fn(&Audit<'_>) + Send + Sync + 'static) -> Self {
-        self.options.on_audit = Some(Box::new(hook));
-        self
-    }
-
-    /// Whether to tell of a POST, PUT, PATCH or DELETE that is answered 2xx and says nothing of what it
-    /// changed: [`Audit::Silent`]. Where nothing became stale, a handler says
-    /// [`Revalidate::nothing`](crate::Revalidate::nothing). Default `false`.
-    pub fn audit_mutations(mut self, audit: bool) -> Self {
-        self.options.audit_mutations = audit;
-        self
-    }
-
-    /// Declares that a key, and every key below it, is never for everyone: saying so without an audience is
-    /// refused with [`Fault::Unscoped`](crate::Fault::Unscoped), and nobody hears of it.
-    pub fn scoped_key(mut self, key: impl IntoQueryKey) -> Self {
-        match QueryKey::new(key) {
-            Ok(key) => self.options.scoped_keys.push(key),
-            Err(error) => self.refuse("scoped_key", error.to_string()),
-        }
-        self
-    }
-
-    /// Whether channels that no pattern [declares](Self::channel) are refused: publishing to one is
-    /// [`PublishError::Undeclared`](crate::PublishError::Undeclared), and nobody may follow one. Default
-    /// `false`.
-    pub fn declared_channels_only(mut self, only: bool) -> Self {
-        self.options.declared_channels_only = only;
-        self
-    }
-
-    /// How to tell where a request comes from: for limits, and for the audit.
-    pub fn client_address(mut self, address: ClientAddress) -> Self {
-        self.options.client_address = Some(address);
-        self
-    }
-
-    /// How often streams may be opened; several limits may be set. Default: none.
-    #[cfg(feature = "limits")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
-    #[allow(clippy::needless_pass_by_value, reason = "a builder takes what it is given")]
-    pub fn limit(mut self, limit: crate::Limit) -> Self {
-        self.needs_address |= limit.needs_address();
-        match limit.gate() {
-            Ok(gate) => self.options.gates.push(gate),
-            Err(reason) => self.refuse("limit", reason),
-        }
-        self
-    }
-
-    /// Refuses streams with 403 `httpsrequired` where this says that the request did not come over HTTPS. How
-    /// to tell depends on what stands in front, for TLS ends there:
-    ///
-    /// ```
-    /// # use tower_revalidate::Hub;
-    /// // one proxy, that *sets* the header
-    /// let hub = Hub::builder()
-    ///     .require_https(|parts| parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https"))
-    ///     .build()?;
-    /// # Ok::<(), tower_revalidate::BuildError>(())
-    /// ```
-    pub fn require_https(mut self, is_https: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.options.is_https = Some(Box::new(is_https));
-        self
-    }
-
-    /// Whether the layer also reads what a response says in the header `X-Revalidate`, and takes it out. For
-    /// upstreams that cannot set extensions, and that are trusted as handlers are. See
-    /// [the module docs](crate::layer). Default `false`.
-    #[cfg(feature = "header")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "header")))]
-    pub fn response_header(mut self, reads: bool) -> Self {
-        self.options.reads_header = reads;
-        self
-    }
-
-    /// Looks at each message (channel, event, payload as JSON) before it leaves; `false` refuses it with
-    /// [`PublishError::Filtered`](crate::PublishError::Filtered).
-    pub fn filter(mut self, filter: impl Fn(&Channel, &str, &str) -> bool + Send + Sync + 'static) -> Self {
-        self.options.filter = Some(Box::new(filter));
         self
     }
 
