@@ -219,6 +219,52 @@ async fn every_limit_must_allow() {
     assert_eq!(opened(20, &from(Visit::user("bob"), "192.0.2.2"), &hub).await, 10);
 }
 
+/// A client that opens streams slowly, and keeps them all.
+#[tokio::test(start_paused = true)]
+async fn a_client_has_so_many_streams_open_and_no_more() {
+    let hub = behind_a_proxy().limit(Limit::by_identity().max_open(3)).build().unwrap();
+    let alice = Visit::user("alice");
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(alice.open(&hub).await);
+    }
+    assert!(!opens(&alice, &hub).await);
+    assert!(!opens(&alice.clone().from(hub.cursor()), &hub).await, "one that comes back is one more, too");
+    assert!(opens(&Visit::user("bob"), &hub).await);
+    open.pop();
+    assert!(opens(&alice, &hub).await, "one closed");
+    // Ended by the hub, and not read any more by the client: the connection is still there.
+    hub.regrant("alice").await.unwrap();
+    open.clear();
+    for _ in 0..3 {
+        open.push(alice.open(&hub).await);
+    }
+    assert!(!opens(&alice, &hub).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_or_given_up_takes_no_place() {
+    let hub = behind_a_proxy()
+        .limit(Limit::by_address().burst(100).max_open(1))
+        .authorize(|parts| async move {
+            match parts.headers.get("x-user") {
+                None => Err(Refusal::unauthorized("no")),
+                Some(user) if user == "slow" => std::future::pending().await,
+                Some(_) => Ok(Grant::user("alice")),
+            }
+        })
+        .build()
+        .unwrap();
+    let visit = from(Visit::stranger(), "192.0.2.1");
+    for _ in 0..3 {
+        assert_eq!(visit.answer(&hub).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let slow = visit.clone().header("x-user", "slow");
+    let given_up = tokio::time::timeout(Duration::from_secs(1), slow.answer(&hub));
+    assert!(given_up.await.is_err());
+    assert!(opens(&visit.header("x-user", "alice"), &hub).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn clients_beyond_the_bound_share_one_limit() {
     let hub = Hub::builder().limit(ten().max_clients(2)).build().unwrap();
@@ -257,7 +303,7 @@ fn a_limit_that_cannot_work_is_named() {
     let wrong = |limit: Limit| Hub::builder().limit(limit).build().unwrap_err();
     assert_eq!(wrong(Limit::by_address()).option, "limit");
     assert!(wrong(Limit::by_address()).reason.contains("client_address"));
-    for limit in [ten().per_minute(0), ten().burst(0), ten().returns_per_minute(0)] {
+    for limit in [ten().per_minute(0), ten().burst(0), ten().returns_per_minute(0), ten().max_open(0)] {
         assert_eq!(wrong(limit).option, "limit");
     }
 }

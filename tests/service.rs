@@ -556,7 +556,7 @@ async fn sessions_have_names_of_their_own() {
     for _ in 0..100 {
         names.push(Visit::stranger().open(&hub).await.session());
     }
-    assert!(names.iter().all(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    assert!(names.iter().all(|name| name.len() > 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())));
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 100);

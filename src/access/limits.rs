@@ -1,10 +1,11 @@
-//! [`Limit`]: how often streams may be opened.
+//! [`Limit`]: how often streams may be opened, and how many at a time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Gate;
+use super::{Gate, Passed};
 
-/// How often streams may be opened, by each user or from each address. Several limits may be set; each of them
-/// must allow. Needs the feature `limits`.
+/// How often streams may be opened, and how many at a time, by each user or from each address. Several limits
+/// may be set; each of them must allow. Needs the feature `limits`.
 ///
 /// A stream that comes back is not counted with the new ones: one with a cursor of this hub, or one that
 /// replaces a live session of the same user, has a limit of its own.
@@ -48,6 +49,7 @@ pub struct Limit {
     per_minute: u32,
     burst: u32,
     returns_per_minute: u32,
+    max_open: Option<u32>,
     max_clients: usize,
 }
 
@@ -61,7 +63,14 @@ impl Limit {
     /// By the identity of the grant, once it is known. Those without one are counted by their address, where
     /// [`client_address`](crate::Builder::client_address) is set, and else not at all.
     pub fn by_identity() -> Self {
-        Limit { by: By::Identity, per_minute: 60, burst: 30, returns_per_minute: 120, max_clients: 65_536 }
+        Limit {
+            by: By::Identity,
+            per_minute: 60,
+            burst: 30,
+            returns_per_minute: 120,
+            max_open: None,
+            max_clients: 65_536,
+        }
     }
 
     /// By the address, IPv6 by its /64, before the request is authorised. It needs
@@ -89,6 +98,13 @@ impl Limit {
         self
     }
 
+    /// Streams open at the same time, whatever they were opened as. Each tab of a browser is one, unless tabs
+    /// share it, and a change of channels is two for a moment. Default: as many as there may be sessions.
+    pub fn max_open(mut self, streams: u32) -> Self {
+        self.max_open = Some(streams);
+        self
+    }
+
     /// Users or addresses that are told apart at one time; about 40 bytes each. Default 65 536.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
@@ -111,6 +127,10 @@ impl Limit {
             hasher: RandomState::new(),
             fresh: rate(self.per_minute, self.burst)?,
             returns: rate(self.returns_per_minute, self.returns_per_minute.div_ceil(2))?,
+            open: match self.max_open {
+                Some(0) => return Err("0 streams at the same time are none".into()),
+                max => max.map(|max| Arc::new(Open { max, clients: Mutex::default() })),
+            },
         }))
     }
 }
@@ -133,19 +153,20 @@ struct Limiter {
     hasher: RandomState,
     fresh: Buckets,
     returns: Buckets,
+    open: Option<Arc<Open>>,
 }
 
 impl Gate for Limiter {
-    fn arrive(&self, address: Option<IpAddr>, returns: bool) -> Result<(), Duration> {
+    fn arrive(&self, address: Option<IpAddr>, returns: bool) -> Passed {
         match self.by {
             By::Address => self.check(network(address.unwrap_or(UNKNOWN)), returns),
-            By::Identity => Ok(()),
+            By::Identity => Ok(None),
         }
     }
 
-    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, returns: bool) -> Result<(), Duration> {
+    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, returns: bool) -> Passed {
         match (self.by, identity, address) {
-            (By::Address, ..) | (_, None, None) => Ok(()),
+            (By::Address, ..) | (_, None, None) => Ok(None),
             (By::Identity, Some(identity), _) => self.check(identity, returns),
             (By::Identity, None, Some(address)) => self.check(network(address), returns),
         }
@@ -153,9 +174,53 @@ impl Gate for Limiter {
 }
 
 impl Limiter {
-    fn check(&self, client: impl Hash, returns: bool) -> Result<(), Duration> {
+    fn check(&self, client: impl Hash, returns: bool) -> Passed {
+        let client = self.hasher.hash_one(client);
         let buckets = if returns { &self.returns } else { &self.fresh };
-        buckets.take(self.hasher.hash_one(client))
+        buckets.take(client)?;
+        Ok(match &self.open {
+            Some(open) => Some(Box::new(open.enter(client)?)),
+            None => None,
+        })
+    }
+}
+
+/// How many streams each client has open; no more entries than there are streams.
+struct Open {
+    max: u32,
+    clients: Mutex<HashMap<u64, u32>>,
+}
+
+/// One of a client's streams.
+struct OpenPlace {
+    open: Arc<Open>,
+    client: u64,
+}
+
+impl Open {
+    /// Nobody knows when one closes; this is when to ask again.
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn enter(self: &Arc<Self>, client: u64) -> Result<OpenPlace, Duration> {
+        let mut clients = self.clients.lock();
+        let count = clients.entry(client).or_default();
+        if *count >= self.max {
+            return Err(Self::WAIT);
+        }
+        *count += 1;
+        Ok(OpenPlace { open: self.clone(), client })
+    }
+}
+
+impl Drop for OpenPlace {
+    fn drop(&mut self) {
+        let mut clients = self.open.clients.lock();
+        if let Some(count) = clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.client);
+            }
+        }
     }
 }
 

@@ -38,7 +38,13 @@ pub use pattern::Pattern;
 /// What turns requests for streams away for a while. An error is how long.
 pub(crate) trait Gate: Send + Sync {
     /// When a request arrives, before it is authorised. `returns`: it goes on with a stream that was open.
-    fn arrive(&self, address: Option<IpAddr>, returns: bool) -> Result<(), Duration>;
+    fn arrive(&self, address: Option<IpAddr>, returns: bool) -> Passed;
     /// When it is known whose it is.
-    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, returns: bool) -> Result<(), Duration>;
+    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, returns: bool) -> Passed;
 }
+
+/// What a gate says; with the place that the stream takes, if the gate counts those.
+pub(crate) type Passed = Result<Option<Place>, Duration>;
+
+/// A place that a stream holds for as long as it lives.
+pub(crate) type Place = Box<dyn Send + Sync>;

@@ -250,6 +250,7 @@ impl Hub {
             channels: Vec::new(),
             start: Start::Fresh,
             granted_at: self.cursor(),
+            places: Vec::new(),
             stream: false,
         };
         let (session, _) = self.shared.open(ask)?;

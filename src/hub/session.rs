@@ -9,6 +9,7 @@ use super::SessionInfo;
 use super::Shared;
 use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
+use crate::access::Place;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
 use crate::{Audit, Channel, Cursor, Grant};
@@ -20,6 +21,8 @@ pub(crate) struct Ask {
     pub(crate) start: Start,
     /// The grant was made after this.
     pub(crate) granted_at: Cursor,
+    /// What the session holds for as long as it lives.
+    pub(crate) places: Vec<Place>,
     /// Whether it leaves the process: it then hears heartbeats, expires, and is freed when nobody polls it.
     pub(crate) stream: bool,
 }
@@ -28,6 +31,7 @@ pub(crate) struct Ask {
 pub(crate) struct HubSession {
     shared: Arc<Shared>,
     seat: Seat,
+    _places: Vec<Place>,
 }
 
 impl Shared {
@@ -87,7 +91,7 @@ impl Shared {
         };
         let seat = self.board.open(opening, self.clock.now())?;
         // The guard before the hook: whatever the hook does, the session closes.
-        let session = HubSession { shared: self.clone(), seat };
+        let session = HubSession { shared: self.clone(), seat, _places: ask.places };
         self.kick();
         self.opened(&session.seat.info);
         Ok((session, denied))

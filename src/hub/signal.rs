@@ -19,7 +19,7 @@ pub enum ByeReason {
     Stalled,
     /// The hub holds as many sessions or subscriptions as it may.
     Busy,
-    /// Streams are opened too often, by this user or from this address.
+    /// Too many streams, or opened too often, by this user or from this address.
     Limited,
 }
 

@@ -83,7 +83,7 @@ impl Unopened {
             Unopened::Plain => (StatusCode::FORBIDDEN, "httpsrequired", "streams are served over HTTPS only"),
             Unopened::Refused(refusal) => (refusal.status, refusal.code, &refusal.message),
             Unopened::Limited(_) => {
-                (StatusCode::TOO_MANY_REQUESTS, "limited", "streams are opened too often")
+                (StatusCode::TOO_MANY_REQUESTS, "limited", "too many streams, or too often")
             }
             Unopened::Closed(Closed::Shutdown) => (unavailable, "shutdown", "the server shuts down"),
             Unopened::Closed(Closed::Busy) => (unavailable, "busy", "too many streams are open"),

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 
 use super::error::{Caller, Unopened};
-use crate::access::Authorizing;
+use crate::access::{Authorizing, Place};
 use crate::hub::{Ask, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Grant, Hub, SseBody, stream};
@@ -35,6 +35,7 @@ struct Query {
     start: Start,
     granted_at: Cursor,
     returns: Returns,
+    places: Vec<Place>,
 }
 
 /// Whether the request goes on with a stream that was open, so that it is not counted with the new ones
@@ -67,9 +68,11 @@ impl Events {
         let identity = grant.identity.clone();
         let identity = identity.as_deref();
         let returns = query.returns.of(identity);
+        let mut places = query.places;
         for gate in &self.hub.shared.options.gates {
-            if let Err(wait) = gate.admit(identity, self.caller.address, returns) {
-                return self.refuse(&Unopened::Limited(wait), identity);
+            match gate.admit(identity, self.caller.address, returns) {
+                Ok(place) => places.extend(place),
+                Err(wait) => return self.refuse(&Unopened::Limited(wait), identity),
             }
         }
         let ask = Ask {
@@ -77,6 +80,7 @@ impl Events {
             channels: query.channels,
             start: query.start,
             granted_at: query.granted_at,
+            places,
             stream: true,
         };
         match self.hub.shared.open(ask) {
@@ -147,19 +151,20 @@ impl Query {
         let channels = names.into_iter().map(|name| Channel::parse(&name).map_err(|_| name.into_owned()));
         let start = start(&parts.headers, cursor.as_deref());
         let mut returns = Returns::default();
+        let mut places = Vec::new();
         if !options.gates.is_empty() {
             let board = &hub.shared.board;
             returns.resumes = matches!(start, Start::At(cursor) if board.knows(cursor));
             returns.replaces = replaces.and_then(|session| board.identity_of(&session));
         }
         for gate in &options.gates {
-            gate.arrive(caller.address, returns.any()).map_err(Unopened::Limited)?;
+            places.extend(gate.arrive(caller.address, returns.any()).map_err(Unopened::Limited)?);
         }
         // With the layer outside of the app's authentication: from before the grant was made, so that a change
         // of grant in between ends the session (PROTOCOL R10).
         let seen = Seen::by(hub, &parts.extensions);
         let granted_at = seen.unwrap_or_else(|| hub.cursor());
-        Ok(Query { channels: channels.collect(), start, granted_at, returns })
+        Ok(Query { channels: channels.collect(), start, granted_at, returns, places })
     }
 }
 
