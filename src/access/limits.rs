@@ -99,7 +99,8 @@ impl Limit {
     }
 
     /// Streams open at the same time, whatever they were opened as. Each tab of a browser is one, unless tabs
-    /// share it, and a change of channels is two for a moment. Default: as many as there may be sessions.
+    /// share it, a change of channels is two for a moment, and a peer that vanished counts until its socket is
+    /// closed (`TCP_USER_TIMEOUT`). Default: as many as there may be sessions.
     pub fn max_open(mut self, streams: u32) -> Self {
         self.max_open = Some(streams);
         self
