@@ -59,6 +59,11 @@ fn keys_are_their_segments() {
 }
 
 #[test]
+fn a_header_is_published_whole_or_not_at_all() {
+    hold(promises::header::header);
+}
+
+#[test]
 fn a_broker_may_hand_back_anything() {
     hold(promises::record::record);
 }

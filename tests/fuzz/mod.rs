@@ -7,12 +7,14 @@
 //! - [`cursor`]: where a client comes back to.
 //! - [`event`]: what is published reaches the client as it was.
 //! - [`name`], [`key`]: names and keys of parts mean what their parts say.
+//! - [`header`]: what an upstream says in a response header.
 //! - [`record`]: what a broker may hand back.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 pub mod cursor;
 pub mod event;
+pub mod header;
 pub mod input;
 pub mod key;
 pub mod name;
