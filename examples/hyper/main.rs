@@ -3,8 +3,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::pin::pin;
-use std::time::Duration;
 
 use bytes::Bytes;
 use examples_common::{App, Failure, MAX_BODY, Visitor};
@@ -12,13 +10,8 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_revalidate::{Revalidate, RevalidateExt};
 
@@ -33,44 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(hub.mount_layer("/realtime")) // answers the mount, passes on the rest
         .service_fn(move |request| answer(app.clone(), request));
 
-    let listener = examples_common::listen().await?;
-    let (stop, overdue) = examples_common::shutdown(hub);
-    let mut stop = pin!(stop);
-
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new());
-    http.http2().timer(TokioTimer::new());
-    let connections = GracefulShutdown::new();
-    loop {
-        let socket = tokio::select! {
-            accepted = accept(&listener) => accepted,
-            () = &mut stop => break,
-        };
-        examples_common::tune(&socket);
-        let service = TowerToHyperService::new(service.clone());
-        let connection = http.serve_connection(TokioIo::new(socket), service).into_owned();
-        // An error is a peer that went away or does not speak HTTP: no news.
-        tokio::spawn(connections.watch(connection));
-    }
-    drop(listener);
-    tokio::select! {
-        () = connections.shutdown() => {}
-        () = overdue => {}
-    }
-    Ok(())
-}
-
-async fn accept(listener: &TcpListener) -> tokio::net::TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => return socket,
-            Err(error) => {
-                // Out of file descriptors, most likely: asking again at once would burn the processor.
-                eprintln!("accept: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    examples_common::serve(service, hub).await
 }
 
 /// The app's own sign-in: the realtime endpoint finds the `Grant` in the request's extensions.

@@ -9,11 +9,15 @@
 mod app;
 mod failure;
 mod serve;
+#[cfg(feature = "hyper")]
+mod serve_hyper;
 mod visitor;
 
 pub use app::{App, Message, NewMessage, NewPost, Notice, Post, Posts, Profile, hub};
 pub use failure::{Failure, MAX_BODY, parse};
 pub use serve::{GRACE, listen, shutdown, tune};
+#[cfg(feature = "hyper")]
+pub use serve_hyper::serve;
 pub use visitor::Visitor;
 
 /// The page: plain HTML and the browser's own `EventSource`, no library.
