@@ -15,7 +15,7 @@ mod visitor;
 
 pub use app::{App, Message, NewMessage, NewPost, Notice, Post, Posts, Profile, hub};
 pub use failure::{Failure, MAX_BODY, parse};
-pub use serve::{GRACE, listen, shutdown, tune};
+pub use serve::{GRACE, listen, shutdown, tune, tune_listener};
 #[cfg(feature = "hyper")]
 pub use serve_hyper::serve;
 pub use visitor::Visitor;

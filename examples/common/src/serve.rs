@@ -36,6 +36,19 @@ pub fn tune(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(PEER_TIMEOUT));
 }
 
+/// The same where a framework keeps its sockets to itself: on Linux a socket has the options of the listener that
+/// accepted it.
+pub fn tune_listener(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    {
+        let listener = socket2::SockRef::from(listener);
+        let _ = listener.set_tcp_nodelay(true);
+        let _ = listener.set_tcp_user_timeout(Some(PEER_TIMEOUT));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
 /// Two futures: the first is the server's signal for a graceful shutdown (SIGTERM or ctrl-c came, and the hub
 /// ended its streams); the second resolves [`GRACE`] later, and then the server is to be dropped.
 pub fn shutdown(hub: Hub) -> (impl Future<Output = ()> + Send + 'static, impl Future<Output = ()> + Send) {
