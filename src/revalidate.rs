@@ -148,6 +148,17 @@ impl Revalidate {
         self
     }
 
+    /// Puts it into the extensions of a response, *merging* with one that is there. For frameworks whose
+    /// responses are types of their own; where they are `http`'s, [`RevalidateExt`] reads better.
+    pub fn merge_into(self, extensions: &mut Extensions) {
+        match extensions.get_mut::<Revalidate>() {
+            Some(known) => known.merge(self),
+            None => {
+                extensions.insert(self);
+            }
+        }
+    }
+
     /// Nothing, because all of it was refused.
     #[cfg(feature = "header")]
     pub(crate) fn refused(fault: Fault) -> Self {
@@ -223,25 +234,15 @@ pub trait RevalidateExt: Sized {
 
 impl<B> RevalidateExt for Response<B> {
     fn revalidate(mut self, revalidate: impl Into<Revalidate>) -> Self {
-        merge_into(self.extensions_mut(), revalidate.into());
+        revalidate.into().merge_into(self.extensions_mut());
         self
     }
 }
 
 impl RevalidateExt for http::response::Parts {
     fn revalidate(mut self, revalidate: impl Into<Revalidate>) -> Self {
-        merge_into(&mut self.extensions, revalidate.into());
+        revalidate.into().merge_into(&mut self.extensions);
         self
-    }
-}
-
-/// Merges into the extensions of a response.
-pub(crate) fn merge_into(extensions: &mut Extensions, revalidate: Revalidate) {
-    match extensions.get_mut::<Revalidate>() {
-        Some(known) => known.merge(revalidate),
-        None => {
-            extensions.insert(revalidate);
-        }
     }
 }
 
@@ -252,14 +253,14 @@ mod axum_impls {
 
     use axum_core::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
 
-    use super::{Revalidate, RevalidateExt as _, merge_into};
+    use super::{Revalidate, RevalidateExt as _};
     use crate::Pledge;
 
     /// A part of a tuple: `(StatusCode::CREATED, Revalidate::key("posts.list"), Json(post))`. Several merge.
     impl IntoResponseParts for Revalidate {
         type Error = Infallible;
         fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
-            merge_into(response.extensions_mut(), self);
+            self.merge_into(response.extensions_mut());
             Ok(response)
         }
     }

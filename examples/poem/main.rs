@@ -44,21 +44,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// `hub.layer()` for poem, whose layers take a request type of its own: what the layer does before and after.
 async fn observed(hub: Hub, next: impl Endpoint, mut request: Request) -> poem::Result<Response> {
-    let observation = hub.observe(request.method(), request.headers());
+    let observation = hub.observe(request.method(), request.uri(), request.headers());
     observation.mark(request.extensions_mut());
     let (mut head, body) = next.get_response(request).await.into_parts();
     observation.finish(head.status, &mut head.headers, &mut head.extensions);
     Ok(Response::from_parts(head, body))
 }
 
-/// Puts a `Revalidate` where the layer looks for it, beside one that is there: `set_data` would replace it.
+/// Puts a `Revalidate` where the layer looks for it. `set_data` would replace one that is there.
 fn revalidate(response: impl IntoResponse, stale: Revalidate) -> Response {
     let mut response = response.into_response();
-    let stale = match response.extensions_mut().remove::<Revalidate>() {
-        Some(known) => known.and(stale),
-        None => stale,
-    };
-    response.extensions_mut().insert(stale);
+    stale.merge_into(response.extensions_mut());
     response
 }
 

@@ -52,7 +52,7 @@ struct Observed(Hub);
 #[handler]
 impl Observed {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
-        let observation = self.0.observe(req.method(), req.headers());
+        let observation = self.0.observe(req.method(), req.uri(), req.headers());
         observation.mark(req.extensions_mut());
         ctrl.call_next(req, depot, res).await;
         let status = res.status_code.unwrap_or_default();
@@ -60,16 +60,12 @@ impl Observed {
     }
 }
 
-/// A part of an answer: puts a `Revalidate` where the layer looks for it, beside one that is there.
+/// A part of an answer: puts a `Revalidate` where the layer looks for it.
 struct Stale(Revalidate);
 
 impl Scribe for Stale {
     fn render(self, res: &mut Response) {
-        let stale = match res.extensions.remove::<Revalidate>() {
-            Some(known) => known.and(self.0),
-            None => self.0,
-        };
-        res.extensions.insert(stale);
+        self.0.merge_into(&mut res.extensions);
     }
 }
 
