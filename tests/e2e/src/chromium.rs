@@ -142,6 +142,18 @@ impl Tab<'_> {
 
 impl Driver {
     async fn start() -> Self {
+        let started = async {
+            loop {
+                if let Some(driver) = Self::try_start().await {
+                    return driver;
+                }
+            }
+        };
+        soon("chromedriver to start", started).await
+    }
+
+    /// `--port=0` is any port that is free for IPv6; where somebody has it for IPv4, it ends.
+    async fn try_start() -> Option<Self> {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -149,16 +161,17 @@ impl Driver {
             .spawn()
             .unwrap_or_else(|error| panic!("{MISSING}: {error}"));
         let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
-        let port = soon("chromedriver to start", async {
-            loop {
-                let line = lines.next_line().await.expect("it is text").expect("chromedriver ended");
-                if let Some((_, port)) = line.split_once("started successfully on port ") {
-                    return port.trim_end_matches('.').parse().expect("a port is a number");
-                }
+        let mut said = Vec::new();
+        while let Some(line) = lines.next_line().await.expect("it is text") {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                let port = port.trim_end_matches('.').parse().expect("a port is a number");
+                return Some(Driver { process, port });
             }
-        });
-        let port = port.await;
-        Driver { process, port }
+            said.push(line);
+        }
+        let taken = said.iter().any(|line| line.contains("port not available"));
+        assert!(taken, "chromedriver ended: {said:#?}");
+        None
     }
 }
 
