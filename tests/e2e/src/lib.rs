@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use chromium::{Chromium, Tab};
 pub use client::{Client, Event, Stream};
-pub use link::Link;
+pub use link::{Link, Traffic};
 pub use server::{Example, Server, Signal};
 
 /// Long enough for the slowest machine; nothing that works comes near it.

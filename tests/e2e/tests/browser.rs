@@ -50,7 +50,7 @@ async fn a_stream_that_the_browser_gave_up_is_resumed_by_the_page() {
     near.send("/posts", "before").await;
     far.shows(&["before"]).await;
 
-    link.answer_502();
+    link.answer(502);
     far.gave_up().await;
     near.send("/posts", "meanwhile").await;
     near.shows(&["before", "meanwhile"]).await;
