@@ -31,6 +31,8 @@ install_browser() {
     local missing=()
     command -v chromium >/dev/null || missing+=(chromium)
     command -v chromedriver >/dev/null || missing+=(chromium-driver)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
     ((${#missing[@]})) || return 0
 
     command -v apt-get >/dev/null || fail "the end-to-end tests need ${missing[*]}; there is no apt-get here, install them by hand"
@@ -41,6 +43,11 @@ install_browser() {
     fi
     "${root[@]}" apt-get update -qq
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# Clients of streams that others wrote. Debian's node is older than they ask for, and npm warns; they work on 18.
+npm_packages() {
+    (cd tests/e2e/node && npm ci)
 }
 
 docs() {
@@ -71,6 +78,7 @@ step "docs" docs
 step "each feature alone" each_feature_alone
 # The crate's own tests already run with all features: it is its own dev-dependency.
 step "cargo test" cargo test
+step "npm" npm_packages
 step "examples and browser" cargo test -p examples-common -p example-hyper -p e2e
 step "loom" loom
 if [[ -x scripts/mutants.sh ]]; then

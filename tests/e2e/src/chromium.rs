@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fantoccini::elements::Element;
@@ -12,15 +13,30 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::soon;
 
 const MISSING: &str = "chromium and its chromedriver are needed: scripts/test.sh installs them";
 
+/// Opens an `EventSource` of the test's own, and keeps what it hears until it is asked for.
+const LISTEN: &str = r#"
+    window.heard = [];
+    const source = new EventSource(arguments[0]);
+    for (const name of ["hello", "revalidate", "message", "gap", "bye"]) {
+        source.addEventListener(name, ({ data }) =>
+            heard.push({ event: name, data: JSON.parse(data) }));
+    }
+    source.onerror = () =>
+        heard.push({ over: source.readyState === EventSource.CLOSED ? "for good" : "for now" });
+"#;
+
 /// A browser of its own, with an empty profile. Dropping it ends it.
 #[derive(Debug)]
 pub struct Chromium {
     client: fantoccini::Client,
+    /// Held while a tab that listens is asked: there are several, and one is in front.
+    turn: Arc<Mutex<()>>,
     // After the client: the driver ends the browser.
     _driver: Driver,
 }
@@ -53,7 +69,7 @@ impl Chromium {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let client = soon("chromium to start", builder.capabilities(options).connect(&url)).await;
         let client = client.unwrap_or_else(|error| panic!("{MISSING}: {error}"));
-        Chromium { client, _driver: driver }
+        Chromium { client, turn: Arc::default(), _driver: driver }
     }
 
     /// Opens a page in a tab of its own, and waits until its stream is live.
@@ -65,6 +81,33 @@ impl Chromium {
         tab.run("window.sameDocument = true").await;
         tab.is("live").await;
         tab
+    }
+
+    /// Opens a stream from a page of its origin that has none itself, and returns what its `EventSource` hears.
+    /// A browser whose tabs listen is used for nothing else.
+    pub async fn listen(&self, page: &str, stream: &str) -> mpsc::UnboundedReceiver<Value> {
+        let (tell, heard) = mpsc::unbounded_channel();
+        let (client, turn) = (self.client.clone(), self.turn.clone());
+        let first = turn.lock().await;
+        let window = client.new_window(true).await.expect("a browser has tabs").handle;
+        client.switch_to_window(window.clone()).await.expect("the tab is open");
+        client.goto(page).await.expect("the page loads");
+        client.execute(LISTEN, vec![json!(stream)]).await.expect("a page may listen");
+        drop(first);
+        tokio::spawn(async move {
+            while !tell.is_closed() {
+                let this = turn.lock().await;
+                // It fails when the browser ends, and with it the test.
+                let Ok(()) = client.switch_to_window(window.clone()).await else { return };
+                let Ok(heard) = client.execute("return heard.splice(0)", Vec::new()).await else { return };
+                drop(this);
+                for one in heard.as_array().into_iter().flatten() {
+                    let _ = tell.send(one.clone());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        heard
     }
 }
 

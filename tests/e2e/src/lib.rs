@@ -1,5 +1,6 @@
-//! What the end-to-end tests stand on: the examples as processes ([`Server`]), a client of their HTTP
-//! ([`Client`], [`Stream`]), a link that can break ([`Link`]), and a browser ([`Chromium`]).
+//! What the end-to-end tests stand on: the examples as processes ([`Server`]), a server of the test's own
+//! ([`Local`]), a client of their HTTP ([`Client`], [`Stream`]), clients that others wrote ([`Listener`]), a link
+//! that can break ([`Link`]), and a browser ([`Chromium`]).
 //!
 //! Tests wait for conditions, never for a time. [`HANG`] is the guard: reaching it is a failure.
 #![allow(clippy::panic)]
@@ -7,6 +8,8 @@
 mod chromium;
 mod client;
 mod link;
+mod listener;
+mod local;
 mod server;
 
 use std::fmt::Debug;
@@ -15,6 +18,8 @@ use std::time::Duration;
 pub use chromium::{Chromium, Tab};
 pub use client::{Client, Event, Stream};
 pub use link::{Link, Traffic};
+pub use listener::{Listener, Make};
+pub use local::Local;
 pub use server::{Example, Server, Signal};
 
 /// Long enough for the slowest machine; nothing that works comes near it.
