@@ -1,19 +1,25 @@
-//! Chromium's own `EventSource` against the axum example: what a user sees in two tabs.
+//! Chromium's own `EventSource` against the examples: what a user sees in two tabs. Where the framework makes no
+//! difference, it is axum's.
 
 use e2e::{Chromium, Example, Link, Server, eventually};
 
-#[tokio::test]
-async fn a_post_in_one_tab_appears_in_the_other() {
-    let server = Server::start(Example::Axum).await;
-    let browser = Chromium::start().await;
-    let one = browser.open(&server.url()).await;
-    let other = browser.open(&server.url()).await;
+const EXAMPLES: &[Example] = &[Example::Axum, Example::Hyper];
 
-    one.send("/posts", "from one").await;
-    other.shows(&["from one"]).await;
-    other.send("/posts", "<b>from</b> the other").await;
-    one.shows(&["from one", "<b>from</b> the other"]).await;
-    assert!(one.is_the_same_document().await && other.is_the_same_document().await);
+#[tokio::test]
+async fn a_post_in_one_tab_appears_in_the_other_on_every_framework() {
+    let browser = Chromium::start().await;
+    for example in EXAMPLES {
+        let server = Server::start(*example).await;
+        let one = browser.open(&server.url()).await;
+        let other = browser.open(&server.url()).await;
+
+        one.send("/posts", "from one").await;
+        other.shows(&["from one"]).await;
+        other.send("/posts", "<b>from</b> the other").await;
+        one.shows(&["from one", "<b>from</b> the other"]).await;
+        let same = one.is_the_same_document().await && other.is_the_same_document().await;
+        assert!(same, "{example:?}");
+    }
 }
 
 #[tokio::test]
