@@ -461,6 +461,41 @@ async fn who_comes_after_the_shutdown_is_turned_away() {
     assert_eq!((status, &error["code"]), (StatusCode::SERVICE_UNAVAILABLE, &"shutdown".into()));
 }
 
+/// Some clients take an event without an id for the end of theirs: turned away once, they would come back fresh.
+#[tokio::test(start_paused = true)]
+async fn who_is_turned_away_keeps_the_cursor_that_they_came_with() {
+    let hub = Hub::builder().max_sessions(1).build().unwrap();
+    hub.revalidate("posts").await.unwrap();
+    let cursor = hub.cursor();
+    let back = Visit::user("alice").from(cursor);
+    let turned_away = async |response: Response<SseBody>| {
+        let mut stream = Stream::new(response.into_body(), Some(&cursor.to_string()));
+        let bye = stream.next().await;
+        assert_eq!((bye.name.as_str(), bye.cursor()), ("bye", cursor));
+        assert_eq!(stream.rest().await, []);
+    };
+    let first = Visit::stranger().open(&hub).await;
+    turned_away(back.answer(&hub).await).await;
+    drop(first);
+    let opened = back.answer(&hub).await;
+    hub.shutdown();
+    turned_away(opened).await;
+    turned_away(back.answer(&hub).await).await;
+
+    let strange = Visit::user("alice").from("no cursor").answer(&hub).await;
+    assert_eq!(Stream::new(strange.into_body(), None).next().await.id, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_said_hello_ends_without_an_id() {
+    let hub = Hub::new();
+    let mut stream = Visit::user("alice").from(hub.cursor()).open(&hub).await;
+    hub.revalidate("posts").await.unwrap();
+    hub.shutdown();
+    let bye = stream.rest().await.pop().unwrap();
+    assert_eq!((bye.name.as_str(), bye.id), ("bye", None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_is_not_enabled_is_not_there() {
     let hub = Hub::builder().enabled(false).build().unwrap();

@@ -9,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::hub::{ByeReason, Closed};
-use crate::{Audit, Hub, Refusal, SseBody, stream};
+use crate::{Audit, Cursor, Hub, Refusal, SseBody, stream};
 
 /// An error answer.
 pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Response<SseBody> {
@@ -30,6 +30,9 @@ pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Respons
 /// Who asks for a stream, as far as that concerns a refusal.
 pub(super) struct Caller {
     pub(super) address: Option<IpAddr>,
+    /// The cursor that it came with, which it keeps: some clients take an event without an id for the end of
+    /// theirs.
+    pub(super) came_with: Option<Cursor>,
     /// The project's own client, which can read a status; a native `EventSource` cannot.
     reads_status: bool,
 }
@@ -50,6 +53,7 @@ impl Caller {
         let address = hub.shared.options.client_address.as_ref();
         Caller {
             address: address.and_then(|address| address.of(parts)),
+            came_with: None,
             reads_status: parts.headers.contains_key("x-revalidate-client"),
         }
     }
@@ -67,7 +71,7 @@ impl Caller {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1000);
         let retry_ms = wait_ms.saturating_add(hub.shared.board.draw(wait_ms.clamp(9000, 60_000) + 1));
         if !self.reads_status {
-            return stream::goodbye(reason, retry_ms);
+            return stream::goodbye(self.came_with, reason, retry_ms);
         }
         let mut response = response(status, code, message);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));

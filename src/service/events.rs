@@ -50,8 +50,8 @@ struct Returns {
 
 impl Events {
     pub(super) fn new(hub: Hub, parts: Parts) -> Self {
-        let caller = Caller::of(&hub, &parts);
-        let state = match Query::read(&hub, &parts, &caller) {
+        let mut caller = Caller::of(&hub, &parts);
+        let state = match Query::read(&hub, &parts, &mut caller) {
             Err(why) => State::Refused(why),
             Ok(query) => match &hub.shared.options.authorizer {
                 Some(authorizer) => State::Authorizing(authorizer.call(parts), query),
@@ -84,7 +84,7 @@ impl Events {
             stream: true,
         };
         match self.hub.shared.open(ask) {
-            Ok((session, denied)) => stream::stream(session, denied),
+            Ok((session, denied)) => stream::stream(session, denied, self.caller.came_with),
             Err(closed) => self.refuse(&Unopened::Closed(closed), identity),
         }
     }
@@ -117,7 +117,7 @@ impl Future for Events {
 }
 
 impl Query {
-    fn read(hub: &Hub, parts: &Parts, caller: &Caller) -> Result<Self, Unopened> {
+    fn read(hub: &Hub, parts: &Parts, caller: &mut Caller) -> Result<Self, Unopened> {
         let options = &hub.shared.options;
         if options.is_https.as_ref().is_some_and(|is_https| !is_https(parts)) {
             return Err(Unopened::Plain);
@@ -150,6 +150,9 @@ impl Query {
         }
         let channels = names.into_iter().map(|name| Channel::parse(&name).map_err(|_| name.into_owned()));
         let start = start(&parts.headers, cursor.as_deref());
+        if let Start::At(cursor) = start {
+            caller.came_with = Some(cursor);
+        }
         let mut returns = Returns::default();
         let mut places = Vec::new();
         if !options.gates.is_empty() {

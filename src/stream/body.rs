@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::Cursor;
 use crate::hub::{ByeReason, HubSession, Read};
 use crate::proto::{Batch, Opening};
 use crate::sse::{Bye, Denied, Encoder, Gap, Hello, Revalidated};
@@ -29,6 +30,8 @@ enum Inner {
 struct Live {
     session: HubSession,
     denied: Vec<Denied>,
+    /// The cursor that the client came with, until `hello` was written.
+    came_with: Option<Cursor>,
     retry_ms: u64,
 }
 
@@ -41,8 +44,13 @@ impl SseBody {
         SseBody(Inner::Once(bytes.into()))
     }
 
-    pub(crate) fn live(session: HubSession, denied: Vec<Denied>, retry_ms: u64) -> Self {
-        SseBody(Inner::Live(Box::new(Live { session, denied, retry_ms })))
+    pub(crate) fn live(
+        session: HubSession,
+        denied: Vec<Denied>,
+        came_with: Option<Cursor>,
+        retry_ms: u64,
+    ) -> Self {
+        SseBody(Inner::Live(Box::new(Live { session, denied, came_with, retry_ms })))
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -51,7 +59,7 @@ impl SseBody {
             Inner::Once(bytes) => std::mem::take(bytes),
             Inner::Live(live) => match std::task::ready!(live.session.poll_read(cx)) {
                 Read::Batch(batch) => return Poll::Ready(Some(live.encode(&batch))),
-                Read::Ended(reason, retry) => goodbye(reason, retry.map(u64::from)),
+                Read::Ended(reason, retry) => goodbye(live.came_with, reason, retry.map(u64::from)),
             },
         };
         // The session closes here, not when the peer has read the rest.
@@ -60,19 +68,20 @@ impl SseBody {
     }
 }
 
-/// The last frame of a stream.
-pub(super) fn goodbye(reason: ByeReason, retry_ms: Option<u64>) -> Bytes {
+/// The last frame of a stream. Where it is the first, too, it repeats the cursor that the client came with: some
+/// clients take an event without an id for the end of theirs, and would come back fresh.
+pub(super) fn goodbye(came_with: Option<Cursor>, reason: ByeReason, retry_ms: Option<u64>) -> Bytes {
     let mut out = Encoder::default();
     if let Some(retry_ms) = retry_ms {
         out.retry(retry_ms);
     }
-    out.event(None, "bye", &Bye { reason: reason.as_str() });
+    out.event(came_with, "bye", &Bye { reason: reason.as_str() });
     out.finish()
 }
 
 impl Live {
     /// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
-    fn encode(&self, batch: &Batch) -> Bytes {
+    fn encode(&mut self, batch: &Batch) -> Bytes {
         if let Some(frame) = batch.only_frame() {
             return frame.clone();
         }
@@ -88,6 +97,7 @@ impl Live {
             Some(Opening::Hello { id, resumed, spread_ms }) => {
                 out.retry(self.retry_ms);
                 out.event(*id, "hello", &self.hello(*resumed, *spread_ms));
+                self.came_with = None;
                 written = id.map(|id| id.offset);
             }
         }

@@ -17,12 +17,6 @@ fn moves_on_a_bare_id(make: Make) -> bool {
     !matches!(make, Make::EventsourceClient | Make::ReqwestEventsource)
 }
 
-/// Keeps its id when a server that is full or ends answers with `bye` alone. The others take the id of an event
-/// that has none for none, begin anew, and are told so.
-fn keeps_its_id_when_it_is_turned_away(make: Make) -> bool {
-    !matches!(make, Make::EventsourceClient | Make::ReqwestEventsource)
-}
-
 /// Comes back after a status other than 200. The others gave up for good, as WHATWG HTML, 9.2.3 says.
 fn outlives_a_status(make: Make) -> bool {
     matches!(make, Make::EventsourceClient | Make::EventsourceParser)
@@ -186,7 +180,6 @@ async fn each_returns_after_it_was_turned_away() {
 
     drop(others);
     for (listener, link) in all.each() {
-        let kept = keeps_its_id_when_it_is_turned_away(listener.make);
         let mut event = listener.event().await;
         // Turned away once more, while others still waited for their first time.
         while event.name == "bye" {
@@ -194,17 +187,14 @@ async fn each_returns_after_it_was_turned_away() {
         }
         assert_eq!(
             (event.name.as_str(), &event.data["resumed"]),
-            ("hello", &json!(kept)),
+            ("hello", &json!(true)),
             "{:?}",
             listener.make
         );
         let asked: Vec<_> = link.asked().into_iter().map(Option::unwrap_or_default).collect();
         assert_eq!(asked[..2], ["", &before], "{:?}", listener.make);
-        let sent = if kept { before.as_str() } else { "" };
-        assert!(asked[2..].iter().all(|id| id == sent), "{:?} sent {asked:?}", listener.make);
-        if kept {
-            assert_eq!(listener.event().await.data["data"]["text"], "meanwhile", "{:?}", listener.make);
-        }
+        assert!(asked[2..].iter().all(|id| *id == before), "{:?} sent {asked:?}", listener.make);
+        assert_eq!(listener.event().await.data["data"]["text"], "meanwhile", "{:?}", listener.make);
     }
     announce(&hub, "after").await;
     all.hear(&[("message", json!("after"))]).await;
