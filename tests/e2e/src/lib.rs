@@ -7,16 +7,20 @@
 
 mod chromium;
 mod client;
+mod gunzip;
 mod link;
 mod listener;
 mod local;
 mod server;
+/// An app in this process.
+pub mod stack;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 pub use chromium::{Chromium, Tab};
 pub use client::{Client, Event, Stream};
+pub use gunzip::Gunzip;
 pub use link::{Link, Traffic};
 pub use listener::{Listener, Make};
 pub use local::Local;
