@@ -27,22 +27,57 @@ fail() {
     exit 1
 }
 
-install_browser() {
-    local missing=()
-    command -v chromium >/dev/null || missing+=(chromium)
-    command -v chromedriver >/dev/null || missing+=(chromium-driver)
-    command -v node >/dev/null || missing+=(nodejs)
-    command -v npm >/dev/null || missing+=(npm)
+# As root or with sudo, whichever works here.
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# The programs that the end-to-end tests start: a browser, node and two proxies, of Debian's packages.
+#
+# Of the proxies only the program and the libraries it needs: their packages would start a service each, on
+# port 80, on the machine of somebody who wanted to run tests. The tests look in the PATH first, then here.
+install_tools() {
+    local unpacked=target/debian packages=() proxies=() tool
+    command -v chromium >/dev/null || packages+=(chromium)
+    command -v chromedriver >/dev/null || packages+=(chromium-driver)
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v npm >/dev/null || packages+=(npm)
+    for tool in nginx haproxy; do
+        command -v "$tool" >/dev/null || [[ -x /usr/sbin/$tool || -x $unpacked/usr/sbin/$tool ]] || proxies+=("$tool")
+    done
+    local missing=("${packages[@]}" "${proxies[@]}")
     ((${#missing[@]})) || return 0
 
-    command -v apt-get >/dev/null || fail "the end-to-end tests need ${missing[*]}; there is no apt-get here, install them by hand"
-    local root=()
-    if ((EUID != 0)); then
-        command -v sudo >/dev/null || fail "the end-to-end tests need ${missing[*]}; run as root or with sudo installed"
-        root=(sudo)
-    fi
-    "${root[@]}" apt-get update -qq
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    command -v apt-get >/dev/null ||
+        fail "the end-to-end tests need ${missing[*]}; there is no apt-get here, install them by hand"
+    ((EUID == 0)) || command -v sudo >/dev/null ||
+        fail "the end-to-end tests need ${missing[*]}; run as root or with sudo installed"
+    as_root apt-get update -qq
+    ((${#packages[@]} == 0)) || apt_install "${packages[@]}"
+    for tool in "${proxies[@]}"; do
+        unpack "$tool" "$unpacked"
+    done
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+unpack() {
+    local downloads libraries
+    downloads=$(mktemp -d)
+    (cd "$downloads" && apt-get download -qq "$1")
+    libraries=$(dpkg-deb -f "$downloads"/*.deb Depends | tr , '\n' | grep -oE '^ *(lib|zlib)[^ ]+')
+    # shellcheck disable=SC2086 # a word each
+    apt_install $libraries
+    mkdir -p "$2"
+    dpkg-deb -x "$downloads"/*.deb "$2"
+    rm -r "$downloads"
+    [[ -x $2/usr/sbin/$1 ]] || fail "the package $1 has no $1 in it here; install it by hand"
 }
 
 # Clients of streams that others wrote. Debian's node is older than they ask for, and npm warns; they work on 18.
@@ -57,7 +92,7 @@ docs() {
 each_feature_alone() {
     cargo check -p tower-revalidate --no-default-features
     local feature
-    for feature in axum test-util; do
+    for feature in axum header limits test-util; do
         cargo check -p tower-revalidate --no-default-features --features "$feature"
     done
 }
@@ -71,7 +106,7 @@ command -v cargo >/dev/null || fail "Rust is needed: https://rustup.rs"
 cargo fmt --version >/dev/null || fail "rustfmt is needed: rustup component add rustfmt"
 cargo clippy --version >/dev/null || fail "clippy is needed: rustup component add clippy"
 
-step "chromium" install_browser
+step "tools" install_tools
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --workspace --all-targets --all-features -- -D warnings
 step "docs" docs
@@ -79,7 +114,7 @@ step "each feature alone" each_feature_alone
 # The crate's own tests already run with all features: it is its own dev-dependency.
 step "cargo test" cargo test
 step "npm" npm_packages
-step "examples and browser" cargo test -p examples-common -p example-hyper -p e2e
+step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p e2e
 step "loom" loom
 if [[ -x scripts/mutants.sh ]]; then
     step "mutants" scripts/mutants.sh
