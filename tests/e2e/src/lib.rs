@@ -11,10 +11,8 @@ mod gunzip;
 mod link;
 mod listener;
 mod local;
-/// nginx and HAProxy.
 pub mod proxy;
 mod server;
-/// An app in this process.
 pub mod stack;
 
 use std::fmt::Debug;
