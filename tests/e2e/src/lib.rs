@@ -14,17 +14,19 @@ mod local;
 pub mod proxy;
 mod server;
 pub mod stack;
+mod stream;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 pub use chromium::{Chromium, Tab};
-pub use client::{Client, Event, Stream};
+pub use client::{Client, Version};
 pub use gunzip::Gunzip;
 pub use link::{Link, Traffic};
 pub use listener::{Listener, Make};
 pub use local::Local;
 pub use server::{Example, Server, Signal};
+pub use stream::{Event, Stream};
 
 /// Long enough for the slowest machine; nothing that works comes near it.
 pub const HANG: Duration = Duration::from_secs(60);

@@ -10,12 +10,35 @@ use tokio::process::{Child, Command};
 use crate::soon;
 
 /// Which example.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Example {
     /// `cargo run --example axum`
     Axum,
     /// `cargo run -p example-hyper --example hyper`
     Hyper,
+    /// `cargo run -p example-poem --example poem`
+    Poem,
+    /// `cargo run -p example-salvo --example salvo`
+    Salvo,
+    /// `cargo run -p example-warp --example warp`
+    Warp,
+}
+
+impl Example {
+    /// Every one.
+    pub const ALL: [Example; 5] =
+        [Example::Axum, Example::Hyper, Example::Poem, Example::Salvo, Example::Warp];
+
+    /// What cargo is told to build, as the README tells its readers.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Example::Axum => &["--example", "axum"],
+            Example::Hyper => &["-p", "example-hyper", "--example", "hyper"],
+            Example::Poem => &["-p", "example-poem", "--example", "poem"],
+            Example::Salvo => &["-p", "example-salvo", "--example", "salvo"],
+            Example::Warp => &["-p", "example-warp", "--example", "warp"],
+        }
+    }
 }
 
 /// A signal to a process.
@@ -69,6 +92,16 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// How many sockets it holds open, the one that it listens on among them.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        let pid = self.process.id().expect("it still runs");
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it still runs");
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// `kill -9`
     pub async fn kill(mut self) {
         self.process.kill().await.expect("it still runs");
@@ -90,18 +123,13 @@ impl Server {
 
 /// Builds the example, and asks cargo where it is.
 fn executable(example: Example) -> &'static PathBuf {
-    static AXUM: OnceLock<PathBuf> = OnceLock::new();
-    static HYPER: OnceLock<PathBuf> = OnceLock::new();
-    let (built, arguments): (_, &[&str]) = match example {
-        Example::Axum => (&AXUM, &["--example", "axum"]),
-        Example::Hyper => (&HYPER, &["-p", "example-hyper", "--example", "hyper"]),
-    };
-    built.get_or_init(|| {
+    static BUILT: [OnceLock<PathBuf>; Example::ALL.len()] = [const { OnceLock::new() }; Example::ALL.len()];
+    BUILT[example as usize].get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = std::process::Command::new(cargo)
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
-            .args(arguments)
+            .args(example.arguments())
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs this test");

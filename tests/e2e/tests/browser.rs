@@ -3,13 +3,11 @@
 
 use e2e::{Chromium, Example, Link, Server, eventually};
 
-const EXAMPLES: &[Example] = &[Example::Axum, Example::Hyper];
-
 #[tokio::test]
 async fn a_post_in_one_tab_appears_in_the_other_on_every_framework() {
     let browser = Chromium::start().await;
-    for example in EXAMPLES {
-        let server = Server::start(*example).await;
+    for example in Example::ALL {
+        let server = Server::start(example).await;
         let one = browser.open(&server.url()).await;
         let other = browser.open(&server.url()).await;
 

@@ -9,8 +9,6 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tower_revalidate::{Grant, Hub, Policy};
 
-const EXAMPLES: &[Example] = &[Example::Axum, Example::Hyper];
-
 /// A bare `id:` moves what it sends when it comes back, as WHATWG HTML, 9.2.6 says. The others go by the last
 /// *event*, and are sent nothing twice all the same: each message has an id of its own.
 fn moves_on_a_bare_id(make: Make) -> bool {
@@ -80,7 +78,7 @@ impl All {
 
 async fn read_and_resume(example: Example, browser: Arc<Chromium>) {
     let server = Server::start(example).await;
-    let app = Client::http1(&server);
+    let app = Client::of(server.url());
     let post = async || app.json(Method::POST, "/posts", r#"{"title":"one"}"#).await;
     let announce = async |text: &str| {
         app.json(Method::POST, "/announce", &json!({"text": text}).to_string()).await;
@@ -112,7 +110,7 @@ async fn read_and_resume(example: Example, browser: Arc<Chromium>) {
 async fn each_reads_and_resumes_on_every_framework() {
     let browser = Arc::new(Chromium::start().await);
     let mut examples: JoinSet<()> =
-        EXAMPLES.iter().map(|example| read_and_resume(*example, browser.clone())).collect();
+        Example::ALL.map(|example| read_and_resume(example, browser.clone())).into_iter().collect();
     while let Some(ended) = examples.join_next().await {
         ended.expect("a failure is in the output");
     }
@@ -131,7 +129,7 @@ async fn each_returns_to_a_server_that_was_restarted() {
     let server = Server::start_on(Example::Axum, port).await;
     // What was in memory is gone, and that is told.
     all.hear(&[("hello", json!(false)), ("gap", json!("unknown"))]).await;
-    Client::http1(&server).json(Method::POST, "/announce", r#"{"text":"here again"}"#).await;
+    Client::of(server.url()).json(Method::POST, "/announce", r#"{"text":"here again"}"#).await;
     all.hear(&[("message", json!("here again"))]).await;
 }
 
