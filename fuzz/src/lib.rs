@@ -13,6 +13,11 @@
 //!     -Ccodegen-units=1" cargo run --release --target "$(rustc --print host-tuple)" \
 //!     --manifest-path fuzz/Cargo.toml --bin query -- -max_total_time=60
 //! ```
+#![allow(
+    clippy::new_without_default,
+    clippy::should_implement_trait,
+    reason = "what the tests share is no library"
+)]
 
 pub mod common;
 #[path = "../../tests/fuzz/mod.rs"]

@@ -89,12 +89,16 @@ fn hand(hub: &Hub, tape: &Tape, input: &mut Input<'_>, handed: &mut Vec<What>) {
     let follower = tape.follower();
     let tip = hub.cursor();
     match input.below(16) {
-        14 => drop(follower.trimmed(input.number(tip.offset))),
+        14 => {
+            let some = tip.offset.saturating_add(input.below(4) as u64);
+            drop(follower.trimmed(if input.once_in(16) { input.number(tip.offset) } else { some }));
+        }
         15 => {
             // A new epoch is another one: that is the log's part.
             let epoch =
                 Epoch::from_random(tip.offset.wrapping_mul(256).wrapping_add(u64::from(input.byte()) + 1000));
-            drop(follower.reset(Cursor { epoch, offset: input.number(0) }));
+            let offset = if input.once_in(16) { input.number(0) } else { u64::from(input.byte()) };
+            drop(follower.reset(Cursor { epoch, offset }));
         }
         _ => {
             let mut json = written(input).into_bytes();

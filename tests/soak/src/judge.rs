@@ -235,7 +235,7 @@ impl Judge {
                 let (known, last) = ledger.versions(Some(user));
                 known != last || !ledger.regrants(user, self.sent_at, u64::MAX).is_empty()
             }
-            "expired" | "stalled" => true, // judged by who knows the time
+            "expired" | "stalled" => true, // for how long the server waited is not known here
             _ => false,
         };
         assert!(justified, "`bye` says {reason:?} for nothing");

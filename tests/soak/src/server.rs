@@ -63,6 +63,7 @@ pub(crate) async fn run() -> Result<(), crate::Failure> {
         .channel("board", Policy::latest().public())
         // Short, so that all of it happens often, and what is held is steady soon.
         .retain_for(Duration::from_secs(60))
+        .retain_keys(16)
         .grant_lifetime(LIFETIME)
         .heartbeat(HEARTBEAT)
         .stall_after(STALL_AFTER)

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tower_revalidate::{Cursor, Epoch};
 
-pub(crate) const USERS: u32 = 400;
+pub(crate) const USERS: u32 = 100;
 pub(crate) const ROOMS: u32 = 200;
 const ROOMS_OF_A_USER: u64 = 4;
 pub(crate) const TEAMS: u32 = 8;
