@@ -11,12 +11,14 @@ use serde_json::value::RawValue;
 const MAX_BYTES: usize = 1024;
 /// The most segments of a key.
 const MAX_SEGMENTS: usize = 16;
+/// How deep the arrays and objects of one segment are nested at most. `serde_json` reads 128.
+const MAX_NESTING: usize = 32;
 
 /// A query key: segments of JSON, as TanStack Query and SWR use them. A key stands for itself and for every key
 /// that it is a prefix of, by whole segments: `["posts"]` covers `["posts","list"]`, and `["posts","list"]`
 /// does not cover `["posts","listArchived"]`. `[]` covers everything.
 ///
-/// At most 16 segments and 1 024 bytes of JSON.
+/// At most 16 segments and 1 024 bytes of JSON, each segment nested at most 32 deep.
 ///
 /// ```
 /// use tower_revalidate::QueryKey;
@@ -54,6 +56,9 @@ pub enum KeyError {
     /// Over 16 segments.
     #[error("a key of {0} segments is over the limit of 16")]
     TooDeep(usize),
+    /// A segment whose arrays and objects are nested over 32 deep: what reads JSON stops somewhere, too.
+    #[error("segment {0} of a key is nested over the limit of 32")]
+    TooNested(usize),
     /// A JSON value that is not an array, where a key was wanted.
     #[error("a key is an array of segments, not {0}")]
     NotAnArray(String),
@@ -148,6 +153,7 @@ impl QueryKey {
             let refused = match segment {
                 Err(error) => Some(error),
                 Ok(_) if index == MAX_SEGMENTS => Some(KeyError::TooDeep(index + 1)),
+                Ok(value) if nests_over(&value, MAX_NESTING) => Some(KeyError::TooNested(index)),
                 Ok(value) => {
                     if index > 0 {
                         json.push(',');
@@ -164,6 +170,15 @@ impl QueryKey {
         }
         json.push(']');
         (QueryKey { json: json.into() }, error)
+    }
+}
+
+fn nests_over(value: &Value, limit: usize) -> bool {
+    let over = |inner: &Value| limit == 0 || nests_over(inner, limit - 1);
+    match value {
+        Value::Array(items) => items.iter().any(over),
+        Value::Object(members) => members.values().any(over),
+        _ => false,
     }
 }
 
@@ -343,6 +358,17 @@ mod tests {
         assert!(matches!(error, Some(KeyError::Serialize { segment: 1, .. })));
         assert_eq!("posts..list".into_query_key().0.as_json(), r#"["posts"]"#);
         assert_eq!(("posts", "x".repeat(2000)).into_query_key().0.as_json(), r#"["posts"]"#);
+    }
+
+    #[test]
+    fn what_is_built_reads_back_however_deep_it_is() {
+        let nested = |depth| (0..depth).fold(Value::Null, |inner, _| serde_json::json!([inner]));
+        let deep = key(serde_json::json!(["a", nested(MAX_NESTING)]));
+        assert_eq!(serde_json::from_str::<QueryKey>(deep.as_json()).unwrap(), deep);
+        let deeper = serde_json::json!(["a", nested(MAX_NESTING + 1)]);
+        assert_eq!(QueryKey::try_from(deeper), Err(KeyError::TooNested(1)));
+        let (cut, error) = ("a", serde_json::json!({ "x": nested(200) })).into_query_key();
+        assert_eq!((cut.as_json(), error), (r#"["a"]"#, Some(KeyError::TooNested(1))));
     }
 
     #[test]

@@ -273,6 +273,13 @@ mod axum_impls {
         }
     }
 
+    /// An empty 200 that carries it away.
+    impl IntoResponse for Pledge {
+        fn into_response(self) -> Response {
+            Revalidate::from(self).into_response()
+        }
+    }
+
     /// An empty 200 that carries it.
     impl IntoResponse for Revalidate {
         fn into_response(self) -> Response {

@@ -153,6 +153,7 @@ async fn a_cursor_comes_in_the_header_or_in_the_query() {
         (visit().from(later).query(&format!("lastEventId={start}")), true, 0),
         (visit().query("lastEventId="), false, 0),
         (visit().from(""), false, 0),
+        (visit().from("").query(&format!("lastEventId={start}")), true, 1),
         (visit(), false, 0),
     ] {
         let mut stream = visit.open(&hub).await;

@@ -185,7 +185,7 @@ impl Returns {
 
 /// The header that a browser sends by itself, else the query. An empty one is none (WHATWG HTML, 9.2.3).
 fn start(headers: &HeaderMap, query: Option<&str>) -> Start {
-    let cursor = match headers.get("last-event-id") {
+    let cursor = match headers.get("last-event-id").filter(|header| !header.is_empty()) {
         Some(header) => header.to_str().ok(),
         None => Some(query.unwrap_or_default()),
     };

@@ -160,7 +160,12 @@ pub(crate) fn message(id: Option<Cursor>, channel: &Channel, event: &str, data: 
     encoder.out.extend_from_slice(&head[..head.len() - 1]);
     encoder.out.extend_from_slice(b",\"data\":");
     let start = encoder.out.len();
-    encoder.out.extend(data.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+    encoder.out.extend_from_slice(data.as_bytes());
+    for byte in &mut encoder.out[start..] {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
     let end = encoder.out.len();
     encoder.out.extend_from_slice(b"}\n\n");
     let frame = encoder.finish();

@@ -118,7 +118,7 @@ impl World {
 
     /// What a header and a query of these mean: the header wins, and an empty one is none.
     fn place(&self, user: bool, header: Option<&HeaderValue>, query: Option<&[u8]>) -> Place {
-        let text = match header {
+        let text = match header.filter(|header| !header.is_empty()) {
             Some(header) => header.to_str().map(str::to_owned).ok(),
             None => Some(String::from_utf8_lossy(query.unwrap_or_default()).into_owned()),
         };

@@ -31,17 +31,25 @@ pub fn key(cases: &[&[u8]]) {
 /// Not built when it is over a bound, and else what it was built of.
 fn built(key: Result<QueryKey, KeyError>, segments: &Value) {
     let text = sorted(segments);
-    let sound = text.len() <= 1024 && segments.as_array().unwrap().len() <= 16;
+    let sound = text.len() <= 1024 && segments.as_array().unwrap().len() <= 16 && depth(segments) <= 33;
     assert_eq!(key.is_ok(), sound, "{text}: {key:?}");
     let Ok(key) = key else { return };
     assert_eq!(key.as_json(), text);
     assert_eq!(serde_json::to_string(&key).unwrap(), text);
-    if let Ok(read) = serde_json::from_str::<QueryKey>(&text) {
-        assert!(read.covers(&key) && key.covers(&read), "{read} and {key}");
-    }
+    assert_eq!(serde_json::from_str::<QueryKey>(&text).unwrap(), key);
     let parent = segments.as_array().unwrap().split_last().map(|(_, stem)| sorted(&json!(stem)));
     assert_eq!(key.parent().map(|parent| parent.to_string()), parent);
     drop(Revalidate::key(key));
+}
+
+/// Of the arrays and objects of a key, itself included.
+fn depth(value: &Value) -> usize {
+    let within = |inner: Option<usize>| 1 + inner.unwrap_or_default();
+    match value {
+        Value::Array(items) => within(items.iter().map(depth).max()),
+        Value::Object(members) => within(members.values().map(depth).max()),
+        _ => 0,
+    }
 }
 
 fn covers(one: &Value, other: &Value) {

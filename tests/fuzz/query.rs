@@ -220,7 +220,7 @@ impl Visit {
     fn came_with(&self) -> Option<String> {
         let header = self.headers.iter().find(|(name, _)| name == "last-event-id");
         let query = self.pairs.iter().rfind(|(name, _)| name == "lastEventId" || name == "last_event_id");
-        let text = match header {
+        let text = match header.filter(|(_, value)| !value.is_empty()) {
             Some((_, value)) => value.to_str().ok().map(str::to_owned),
             None => Some(query.map(|(_, value)| value.clone()).unwrap_or_default()),
         };

@@ -74,7 +74,7 @@ impl Builder {
         self
     }
 
-    /// How long an event is retained. Default 1 h.
+    /// How long a message is retained; and the keys of an audience, counted from the last of them. Default 1 h.
     pub fn retain_for(mut self, time: Duration) -> Self {
         self.retention.age = millis(time);
         self
