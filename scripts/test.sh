@@ -114,7 +114,7 @@ step "each feature alone" each_feature_alone
 # The crate's own tests already run with all features: it is its own dev-dependency.
 step "cargo test" cargo test
 step "npm" npm_packages
-step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p e2e
+step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p example-poem -p example-salvo -p example-warp -p e2e
 step "loom" loom
 if [[ -x scripts/mutants.sh ]]; then
     step "mutants" scripts/mutants.sh

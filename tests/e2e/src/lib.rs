@@ -1,5 +1,5 @@
 //! What the end-to-end tests stand on: the examples as processes ([`Server`]), a server of the test's own
-//! ([`Local`]), a client of their HTTP ([`Client`], [`Stream`]), clients that others wrote ([`Listener`]), a link
+//! ([`stack`]), a client of their HTTP ([`Client`], [`Stream`]), clients that others wrote ([`Listener`]), a link
 //! that can break ([`Link`]), and a browser ([`Chromium`]).
 //!
 //! Tests wait for conditions, never for a time. [`HANG`] is the guard: reaching it is a failure.
@@ -10,7 +10,6 @@ mod client;
 mod gunzip;
 mod link;
 mod listener;
-mod local;
 pub mod proxy;
 mod server;
 pub mod stack;
@@ -24,7 +23,6 @@ pub use client::{Client, Version};
 pub use gunzip::Gunzip;
 pub use link::{Link, Traffic};
 pub use listener::{Listener, Make};
-pub use local::Local;
 pub use server::{Example, Server, Signal};
 pub use stream::{Event, Stream};
 

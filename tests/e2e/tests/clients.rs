@@ -3,11 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e::{Chromium, Client, Example, Link, Listener, Local, Make, Server, Signal, eventually};
+use axum::Router;
+use axum::response::Html;
+use e2e::stack::Stack;
+use e2e::{Chromium, Client, Example, Link, Listener, Make, Server, Signal, eventually};
 use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tower_revalidate::{Grant, Hub, Policy};
+
+/// A hub under `/realtime`, and an empty page wherever it is not.
+async fn serve(hub: &Hub) -> Stack {
+    let page = Html("<!doctype html><link rel=icon href=data:,>");
+    let app = Router::new().nest_service("/realtime", hub.service()).fallback(async move || page);
+    Stack::start(hub, app).await
+}
 
 /// A bare `id:` moves what it sends when it comes back, as WHATWG HTML, 9.2.6 says. The others go by the last
 /// *event*, and are sent nothing twice all the same: each message has an id of its own.
@@ -137,7 +147,7 @@ async fn each_returns_to_a_server_that_was_restarted() {
 #[tokio::test]
 async fn a_bare_id_moves_those_that_keep_to_the_standard() {
     let hub = announcing().heartbeat(Duration::from_millis(200)).build().expect("it is right");
-    let server = Local::serve(&hub).await;
+    let server = serve(&hub).await;
     let before = hub.cursor().to_string();
     let browser = Chromium::start().await;
     let mut all = All::of(server.port(), &browser).await;
@@ -162,7 +172,7 @@ async fn a_bare_id_moves_those_that_keep_to_the_standard() {
 #[tokio::test]
 async fn each_returns_after_it_was_turned_away() {
     let hub = announcing().max_sessions(Make::ALL.len()).build().expect("it is right");
-    let server = Local::serve(&hub).await;
+    let server = serve(&hub).await;
     let browser = Chromium::start().await;
     let mut all = All::of(server.port(), &browser).await;
     announce(&hub, "before").await;
@@ -200,7 +210,7 @@ async fn each_returns_after_it_was_turned_away() {
 
 async fn answer(status: u16, browser: Arc<Chromium>) {
     let hub = announcing().build().expect("it is right");
-    let server = Local::serve(&hub).await;
+    let server = serve(&hub).await;
     let mut all = All::of(server.port(), &browser).await;
     for link in &all.links {
         link.answer(status);
@@ -223,7 +233,7 @@ async fn answer(status: u16, browser: Arc<Chromium>) {
 /// At the first connect, all give up but a loop of one's own.
 async fn answer_at_first(status: u16, browser: &Chromium) {
     let hub = announcing().build().expect("it is right");
-    let server = Local::serve(&hub).await;
+    let server = serve(&hub).await;
     // The browser would have no page to listen from.
     for make in Make::ALL.into_iter().filter(|make| *make != Make::Chromium) {
         let link = Link::to(server.port()).await;
