@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{Method, StatusCode, Uri};
 
-use crate::Fault;
+use crate::{Denied, Fault};
 
 /// Something that was refused or is missing. Each is logged through `tracing`, and told to the hook of
 /// [`Builder::on_audit`](crate::Builder::on_audit).
@@ -25,8 +25,8 @@ use crate::Fault;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Audit<'a> {
-    /// A part of a handler's [`Revalidate`](crate::Revalidate) was refused; the rest was published. Logged at
-    /// `error`.
+    /// A part of a [`Revalidate`](crate::Revalidate) was refused. The rest of a response's was published; of
+    /// [`Hub::revalidate`](crate::Hub::revalidate) nothing was. Logged at `error`.
     Fault(&'a Fault),
     /// A stream was not opened. Logged at `info`.
     #[non_exhaustive]
@@ -43,18 +43,18 @@ pub enum Audit<'a> {
         /// Where from, if the hub was told [how to tell](crate::Builder::client_address).
         address: Option<IpAddr>,
     },
-    /// A stream was opened without a channel that it asked for. Logged at `info`.
+    /// A stream was opened without channels that it asked for. Logged at `info`. (In process it is an error of
+    /// [`Subscription::follow`](crate::Subscription::follow) instead.)
     #[non_exhaustive]
     Denied {
-        /// The name, as the client gave it.
-        channel: &'a str,
-        /// `accessdenied`, or `malformed` for what is no name.
-        code: &'a str,
+        /// Which, and why.
+        channels: &'a [Denied],
         /// The user.
         identity: Option<&'a str>,
     },
-    /// A POST, PUT, PATCH or DELETE was answered 2xx, and the response said nothing of what it changed. Only
-    /// with [`audit_mutations`](crate::Builder::audit_mutations). Logged at `warn`.
+    /// A POST, PUT, PATCH or DELETE was answered 2xx, and the *response* said nothing of what it changed: what a
+    /// handler published through the hub itself is not seen. Only with
+    /// [`audit_mutations`](crate::Builder::audit_mutations). Logged at `warn`.
     #[non_exhaustive]
     Silent {
         /// The request's method.
@@ -71,13 +71,16 @@ pub(crate) type AuditHook = Box<dyn Fn(&Audit<'_>) + Send + Sync>;
 /// Logs it, and tells the hook, whose panic is its own. What a client wrote is logged escaped.
 pub(crate) fn audit(hook: Option<&AuditHook>, audit: &Audit<'_>) {
     match audit {
-        Audit::Fault(fault) => tracing::error!(%fault, "a part of a `Revalidate` was refused"),
+        Audit::Fault(fault) => {
+            let fault = fault.to_string();
+            tracing::error!(?fault, "a part of a `Revalidate` was refused");
+        }
         Audit::Refused { status, code, message, identity, address } => {
             let status = status.as_u16();
-            tracing::info!(status, code, ?message, identity, ?address, "a stream was refused");
+            tracing::info!(status, code, reason = ?message, identity, ?address, "a stream was refused");
         }
-        Audit::Denied { channel, code, identity } => {
-            tracing::info!(?channel, code, identity, "a channel was denied");
+        Audit::Denied { channels, identity } => {
+            tracing::info!(?channels, identity, "channels were denied");
         }
         Audit::Silent { method, uri, status } => {
             let (path, status) = (uri.path(), status.as_u16());

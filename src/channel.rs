@@ -100,7 +100,8 @@ impl Policy {
 
     /// Never for everyone, whatever another declaration says that matches the same channel: should one make it
     /// [`public`](Self::public), publishing is refused with
-    /// [`PublishError::Unscoped`](crate::PublishError::Unscoped), and strangers may not follow it.
+    /// [`PublishError::Unscoped`](crate::PublishError::Unscoped), and strangers may not follow it. Of one pattern
+    /// that is both, the builder refuses to build.
     ///
     /// ```
     /// use tower_revalidate::{Hub, Policy};

@@ -41,7 +41,7 @@ fn parse(text: &[u8]) -> Result<Revalidate, String> {
 
 /// `"posts.list"` or `posts.list`, as a literal in code.
 fn dotted(item: &BareItem) -> Result<Vec<Value>, String> {
-    let text = text(item).ok_or_else(|| format!("{item:?} is not the name of a key"))?;
+    let text = text(item).ok_or("a key is a string, a token or a list of segments")?;
     let segments = text.split('.').map(|segment| match segment {
         "" => Err(format!("the key {text:?} has an empty segment")),
         segment => Ok(segment.into()),
@@ -58,7 +58,7 @@ fn segment(item: &Item) -> Result<Value, String> {
         BareItem::Integer(number) => i64::from(*number).into(),
         BareItem::Decimal(number) => f64::from(*number).into(),
         BareItem::Boolean(boolean) => (*boolean).into(),
-        item => text(item).ok_or_else(|| format!("{item:?} is not a segment of a key"))?.into(),
+        item => text(item).ok_or("a segment of a key is a string, a token, a number or a boolean")?.into(),
     })
 }
 
@@ -68,7 +68,7 @@ fn with(mut said: Revalidate, params: &Parameters) -> Result<Revalidate, String>
     for (name, value) in params {
         said = match (name.as_str(), value) {
             ("to", value) => {
-                let scopes = text(value).ok_or_else(|| format!("{value:?} is not an audience"))?;
+                let scopes = text(value).ok_or("the audience is not a string")?;
                 let scopes = scopes.split(',').map(|scope| Scope::parse(scope.trim()));
                 said.to_any(scopes.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?)
             }
@@ -76,7 +76,8 @@ fn with(mut said: Revalidate, params: &Parameters) -> Result<Revalidate, String>
                 let millis = u64::try_from(i64::from(*millis)).map_err(|_| "a delay is negative")?;
                 said.delay(Duration::from_millis(millis))
             }
-            (name, value) => return Err(format!("{name}={value:?} means nothing here")),
+            ("delay", _) => return Err("the delay is not an integer".into()),
+            (name, _) => return Err(format!("the parameter {name:?} means nothing here")),
         };
     }
     Ok(said)

@@ -174,8 +174,9 @@ impl QueryKey {
 }
 
 fn nests_over(value: &Value, limit: usize) -> bool {
-    let over = |inner: &Value| limit == 0 || nests_over(inner, limit - 1);
+    let over = |inner: &Value| nests_over(inner, limit - 1);
     match value {
+        Value::Array(_) | Value::Object(_) if limit == 0 => true,
         Value::Array(items) => items.iter().any(over),
         Value::Object(members) => members.values().any(over),
         _ => false,

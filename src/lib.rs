@@ -113,6 +113,7 @@ pub use revalidate::{Fault, Revalidate, RevalidateExt};
 pub use scope::Scope;
 #[doc(inline)]
 pub use service::RealtimeService;
+pub use sse::Denied;
 #[doc(inline)]
 pub use stream::{RecvError, SseBody, Subscription};
 

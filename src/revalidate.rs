@@ -75,7 +75,8 @@ pub enum Fault {
 }
 
 impl Revalidate {
-    /// One stale key, for everyone until [`to`](Self::to) narrows it.
+    /// One stale key, for everyone until [`to`](Self::to) narrows it. The key of everything is
+    /// [`QueryKey::everything`].
     pub fn key(key: impl IntoQueryKey) -> Self {
         Self::keys([key])
     }

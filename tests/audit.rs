@@ -27,7 +27,10 @@ impl Told {
             told.lock().push(match audit {
                 Audit::Fault(fault) => fault.to_string(),
                 Audit::Refused { status, code, .. } => format!("{} {code}", status.as_u16()),
-                Audit::Denied { channel, code, identity, .. } => format!("{channel} {code} {identity:?}"),
+                Audit::Denied { channels, identity, .. } => {
+                    let denied = channels.iter().map(|denied| format!("{} {}", denied.channel, denied.code));
+                    format!("{} {identity:?}", denied.collect::<Vec<_>>().join(", "))
+                }
                 Audit::Silent { method, uri, status, .. } => format!("{method} {uri} {}", status.as_u16()),
                 other => panic!("{other:?}"),
             });
@@ -62,12 +65,12 @@ async fn every_refusal_has_its_reason() {
     let hub = told.by(Hub::builder().max_channels(2).max_sessions(1));
     drop(Visit::user("alice").following("room:1,secret").open(&hub).await);
     assert_eq!(told.take(), [r#"secret accessdenied Some("alice")"#]);
-    drop(Visit::stranger().following("a*b").open(&hub).await);
-    assert_eq!(told.take(), ["a*b malformed None"]);
+    drop(Visit::stranger().following("secret,a*b").open(&hub).await);
+    assert_eq!(told.take(), ["secret accessdenied, a*b malformed None"], "one stream is told once");
     drop(Visit::stranger().following("a,b,c").answer(&hub).await);
     assert_eq!(told.take(), ["400 malformed"]);
     let open = Visit::stranger().open(&hub).await;
-    drop(Visit::stranger().answer(&hub).await);
+    drop(Visit::stranger().following("secret").answer(&hub).await);
     assert_eq!(told.take(), ["503 busy"]);
     drop(open);
     hub.shutdown();
@@ -129,8 +132,10 @@ async fn a_scoped_key_is_for_nobody_without_an_audience() {
     let key = QueryKey::new("salaries").unwrap();
     let refused = hub.revalidate(["posts", "salaries"]).await.unwrap_err();
     assert_eq!(refused, PublishError::Refused(Fault::Unscoped(key)));
+    assert_eq!(told.take().len(), 1, "who drops the receipt is told here");
     drop(hub.pledge("salaries"));
-    assert_eq!(told.take().len(), 1);
+    drop(hub.revalidate(Revalidate::key("users.me").to(("user", "*"))));
+    assert_eq!(told.take().len(), 2);
     assert_eq!(alice.try_recv().unwrap(), None, "nothing of a refused publish is heard");
 
     hub.revalidate(Revalidate::key("salaries.list").to("user:alice")).await.unwrap();
@@ -192,6 +197,32 @@ async fn a_stream_over_plain_http_is_refused_where_https_is_required() {
     assert_eq!(hub.stats().sessions, 0);
     drop(Visit::user("alice").header("x-forwarded-proto", "https").open(&hub).await);
     assert_eq!(told.take(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_for_https_that_panics_opens_nothing_and_takes_nothing_down() {
+    let told = Told::default();
+    let hub = told.by(Hub::builder().require_https(|parts| {
+        assert!(!parts.headers.contains_key("x-odd"), "a check that panics, on purpose");
+        true
+    }));
+    let (status, error) = common::json(Visit::stranger().header("x-odd", "1").answer(&hub).await).await;
+    assert_eq!((status, &error["code"]), (StatusCode::INTERNAL_SERVER_ERROR, &"internal".into()));
+    assert_eq!(told.take(), ["500 internal"]);
+    drop(Visit::stranger().open(&hub).await);
+}
+
+#[test]
+fn a_pattern_that_is_both_scoped_and_public_is_refused() {
+    let both = Policy::latest().scoped().public();
+    let (scoped, public) = (Policy::latest().scoped(), Policy::latest().public());
+    for hub in [
+        Hub::builder().channel("a:*", both),
+        Hub::builder().channel("a:*", scoped).channel("a:*", public),
+        Hub::builder().channel("a:*", public).channel("a:*", scoped),
+    ] {
+        assert_eq!(hub.build().unwrap_err().option, "channel");
+    }
 }
 
 #[tokio::test(start_paused = true)]

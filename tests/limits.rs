@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Stream, Visit, at, json};
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
+use tower::ServiceExt;
 use tower_revalidate::{Audit, Builder, ClientAddress, Grant, Hub, Limit, Refusal, SseBody};
 
 fn ten() -> Limit {
@@ -126,6 +127,35 @@ async fn a_forged_forwarded_for_has_no_effect() {
     assert!(opens(&from(Visit::stranger(), "192.0.2.1, 192.0.2.2"), &hub).await, "another client");
 }
 
+/// A byte that is no text makes the whole line unreadable, and must not hide what the proxy wrote.
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_text_hide_nobody() {
+    for limit in [ten(), Limit::by_address().per_minute(10).burst(10)] {
+        let hub = behind_a_proxy().limit(limit).build().unwrap();
+        let mut open = 0;
+        for byte in 0x80..=0x93_u8 {
+            let mut request = Visit::stranger().request();
+            let line = [&[byte][..], b", 192.0.2.1"].concat();
+            request.headers_mut().insert("x-forwarded-for", HeaderValue::from_bytes(&line).unwrap());
+            let response = hub.service().oneshot(request).await.unwrap();
+            let first = Stream::new(response.into_body(), None).next().await;
+            open += usize::from(first.name == "hello");
+        }
+        open += opened(20, &from(Visit::stranger(), "192.0.2.1"), &hub).await;
+        assert_eq!(open, 10);
+    }
+}
+
+/// Whose address cannot be told is not let off: neither by address nor, without an identity, by identity.
+#[tokio::test(start_paused = true)]
+async fn an_address_that_cannot_be_told_is_counted_too() {
+    let panics = ClientAddress::by(|_| panic!("an address that panics, on purpose"));
+    for address in [ClientAddress::forwarded_for(3), panics] {
+        let hub = Hub::builder().client_address(address).limit(ten()).build().unwrap();
+        assert_eq!(opened(20, &from(Visit::stranger(), "192.0.2.1"), &hub).await, 10);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_ipv6_network_of_64_bits_is_one_client() {
     let hub = behind_a_proxy().limit(Limit::by_address().per_minute(10).burst(10)).build().unwrap();
@@ -156,6 +186,17 @@ async fn who_comes_back_has_a_limit_of_their_own() {
     assert_eq!(opened(200, &back, &hub).await, 60, "120 a minute, half of them at once");
     tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(opened(200, &back, &hub).await, 60);
+}
+
+/// A limit that is raised for an office must let the office come back.
+#[tokio::test(start_paused = true)]
+async fn coming_back_is_never_stricter_than_coming() {
+    let hub = behind_a_proxy().limit(Limit::by_address().per_minute(600).burst(300)).build().unwrap();
+    let office = from(Visit::stranger(), "192.0.2.1");
+    assert_eq!(opened(400, &office, &hub).await, 300);
+    assert_eq!(opened(700, &office.clone().from(hub.cursor()), &hub).await, 600);
+    let hub = Hub::builder().limit(ten().per_minute(1).burst(200)).build().unwrap();
+    assert_eq!(opened(300, &Visit::user("alice").from(hub.cursor()), &hub).await, 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,6 +272,11 @@ async fn a_client_has_so_many_streams_open_and_no_more() {
     assert!(!opens(&alice, &hub).await);
     assert!(!opens(&alice.clone().from(hub.cursor()), &hub).await, "one that comes back is one more, too");
     assert!(opens(&Visit::user("bob"), &hub).await);
+    // A change of channels is made before the old stream is closed; one at a time.
+    let replacing = alice.clone().query(&format!("replaces={}", open[0].session()));
+    let beside = replacing.open(&hub).await;
+    assert!(!opens(&replacing, &hub).await);
+    drop(beside);
     open.pop();
     assert!(opens(&alice, &hub).await, "one closed");
     // Ended by the hub, and not read any more by the client: the connection is still there.
@@ -303,7 +349,16 @@ fn a_limit_that_cannot_work_is_named() {
     let wrong = |limit: Limit| Hub::builder().limit(limit).build().unwrap_err();
     assert_eq!(wrong(Limit::by_address()).option, "limit");
     assert!(wrong(Limit::by_address()).reason.contains("client_address"));
-    for limit in [ten().per_minute(0), ten().burst(0), ten().returns_per_minute(0), ten().max_open(0)] {
+    for limit in [
+        ten().per_minute(0),
+        ten().burst(0),
+        ten().returns_per_minute(0),
+        ten().max_open(0),
+        ten().max_clients(0),
+        ten().per_minute(1).burst(u32::MAX),
+    ] {
         assert_eq!(wrong(limit).option, "limit");
     }
+    let no_proxy = Hub::builder().client_address(ClientAddress::forwarded_for(0)).build().unwrap_err();
+    assert_eq!(no_proxy.option, "client_address");
 }

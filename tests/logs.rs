@@ -11,38 +11,50 @@ use common::Visit;
 use http::{Request, Response};
 use parking_lot::Mutex;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revalidate::{Grant, Hub, Revalidate, RevalidateExt};
+use tower_revalidate::{ClientAddress, Grant, Hub, Revalidate, RevalidateExt};
 
-/// Row G3: what is refused in a handler is in the log at `error`, since the handler has nobody to tell.
+/// What was logged, a line an event.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("tower_revalidate")
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(format!("{} ", event.metadata().level()));
+        event.record(&mut line);
+        self.0.lock().push(line.0);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Both promises in one test: who listens to `tracing` is global.
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_said_wrong_is_logged_as_an_error() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<String>>>);
-    struct Line(String);
-    impl tracing::field::Visit for Line {
-        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-            self.0.push_str(&format!("{field}={value:?} "));
-        }
-    }
-    impl tracing::Subscriber for Log {
-        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-            metadata.target().starts_with("tower_revalidate")
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, event: &tracing::Event<'_>) {
-            let mut line = Line(format!("{} ", event.metadata().level()));
-            event.record(&mut line);
-            self.0.lock().push(line.0);
-        }
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
+async fn an_operator_reads_what_was_refused_and_why() {
     let log = Log::default();
     tracing::subscriber::set_global_default(log.clone()).unwrap();
+    what_a_handler_said_wrong_is_logged_as_an_error(&log).await;
+    log.0.lock().clear();
+    a_refusal_is_logged_with_its_reason_and_escaped(&log).await;
+}
+
+/// Row G3: what is refused in a handler is in the log at `error`, since the handler has nobody to tell.
+async fn what_a_handler_said_wrong_is_logged_as_an_error(log: &Log) {
     let hub = Hub::new();
     let app = hub.layer().layer(service_fn(|_: Request<()>| async {
         Ok::<_, Infallible>(Response::new(()).revalidate(Revalidate::key("x").to(("user", "sneaky*"))))
@@ -55,4 +67,30 @@ async fn what_a_handler_said_wrong_is_logged_as_an_error() {
     assert!(errors[0].contains("sneaky*") && errors[1].contains("odd*"), "{errors:#?}");
     let said = |text: &str| lines.iter().any(|line| line.starts_with("DEBUG") && line.contains(text));
     assert!(said("session opened") && said("session closed") && said("alice"), "{lines:#?}");
+}
+
+/// Row D5. What a client wrote cannot forge a line.
+async fn a_refusal_is_logged_with_its_reason_and_escaped(log: &Log) {
+    let address = ClientAddress::forwarded_for(1);
+    let hub = Hub::builder().client_address(address).audit_mutations(true).max_channels(1);
+    let hub = hub.build().unwrap();
+    drop(Visit::user("alice").following("secret\nERROR forged").open(&hub).await);
+    drop(Visit::stranger().header("x-forwarded-for", "192.0.2.1").following("a,b").answer(&hub).await);
+    let app =
+        hub.layer().layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) }));
+    app.oneshot(Request::post("/posts").body(()).unwrap()).await.unwrap();
+    let lines = log.0.lock().clone();
+    let line = |level: &str, texts: &[&str]| {
+        lines.iter().any(|line| line.starts_with(level) && texts.iter().all(|text| line.contains(text)))
+    };
+    assert!(
+        line("INFO", &["channels were denied", r"secret\nERROR forged", "malformed", "alice"]),
+        "{lines:#?}"
+    );
+    assert!(
+        line("INFO", &["a stream was refused", "status=400", "reason=\"over 1 channels\"", "192.0.2.1"]),
+        "{lines:#?}"
+    );
+    assert!(line("WARN", &["said nothing", "POST", "/posts", "status=200"]), "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:#?}");
 }

@@ -583,7 +583,7 @@ fn a_hook_may_use_the_hub() {
     ended.recv_timeout(common::HANG).expect("it hangs, or it failed");
 }
 
-/// A session's name is not guessable, and no two are alike.
+/// No two sessions have the same name.
 #[tokio::test(start_paused = true)]
 async fn sessions_have_names_of_their_own() {
     let hub = Hub::new();

@@ -55,7 +55,9 @@ impl Observed {
         let observation = self.0.observe(req.method(), req.uri(), req.headers());
         observation.mark(req.extensions_mut());
         ctrl.call_next(req, depot, res).await;
-        let status = res.status_code.unwrap_or_default();
+        // Where nothing answered, salvo makes it a 404 later.
+        let nothing = if res.body.is_none() { StatusCode::NOT_FOUND } else { StatusCode::OK };
+        let status = res.status_code.unwrap_or(nothing);
         observation.finish(status, &mut res.headers, &mut res.extensions);
     }
 }

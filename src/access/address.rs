@@ -1,7 +1,9 @@
 //! [`ClientAddress`]: where a request comes from.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
@@ -26,27 +28,36 @@ use http::{HeaderMap, HeaderName};
 /// let hub = Hub::builder().client_address(behind_a_proxy).build()?;
 /// # Ok::<(), tower_revalidate::BuildError>(())
 /// ```
-pub struct ClientAddress(Box<Tell>);
+pub struct ClientAddress {
+    tell: Box<Tell>,
+    /// Why it never tells.
+    pub(crate) wrong: Option<&'static str>,
+    warned: AtomicBool,
+}
 
 type Tell = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 
 impl ClientAddress {
     /// By the app's own means: the peer's address that its server put into the request's extensions.
     pub fn by(address: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
-        ClientAddress(Box::new(address))
+        ClientAddress { tell: Box::new(address), wrong: None, warned: AtomicBool::new(false) }
     }
 
     /// From `X-Forwarded-For`, with this many proxies of one's own in front, each of which appends the address
     /// that it was asked from. Counted from the right, so that what the client wrote there itself has no effect.
-    /// None without a proxy (0), or where fewer addresses stand there.
+    /// None where fewer addresses stand there; with 0 hops the builder refuses it.
     pub fn forwarded_for(trusted_hops: usize) -> Self {
-        Self::by(move |parts| {
+        let wrong = (trusted_hops == 0).then_some("without a proxy, `forwarded_for` is what clients claim");
+        let by = Self::by(move |parts| {
             let hops = trusted_hops.checked_sub(1)?;
-            let lists = parts.headers.get_all("x-forwarded-for").iter();
-            let lists: Vec<&str> = lists.map(|list| list.to_str().unwrap_or_default()).collect();
-            // Several lines are one list (RFC 9110, 5.3).
-            address(lists.iter().rev().flat_map(|list| list.rsplit(',')).nth(hops)?)
-        })
+            // Several lines are one list (RFC 9110, 5.3). By the byte: what is no text on the left must not take
+            // the right along.
+            let lists: Vec<_> = parts.headers.get_all("x-forwarded-for").iter().collect();
+            let mut entries =
+                lists.iter().rev().flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
+            address(std::str::from_utf8(entries.nth(hops)?).ok()?)
+        });
+        ClientAddress { wrong, ..by }
     }
 
     /// From a header that holds one address, and that a proxy or a CDN *sets*, whatever came in it. None where
@@ -55,10 +66,21 @@ impl ClientAddress {
         Self::by(move |parts| address(only(&parts.headers, &name)?))
     }
 
+    /// None where it cannot be told. A closure that panics cannot tell.
     pub(crate) fn of(&self, parts: &Parts) -> Option<IpAddr> {
-        (self.0)(parts).map(|address| address.to_canonical())
+        let told = catch_unwind(AssertUnwindSafe(|| (self.tell)(parts))).unwrap_or_else(|_| {
+            tracing::error!("the client address panicked");
+            None
+        });
+        if told.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the address of a request cannot be told; all such are counted as one client");
+        }
+        told.map(|address| address.to_canonical())
     }
 }
+
+/// Those whose address cannot be told are counted as one.
+pub(crate) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
@@ -85,9 +107,10 @@ mod tests {
 
     use super::*;
 
-    fn of(how: &ClientAddress, lines: &[(&str, &str)]) -> Option<String> {
-        let request =
-            lines.iter().fold(Request::get("/"), |request, (name, value)| request.header(*name, *value));
+    fn of(how: &ClientAddress, lines: &[(&str, impl AsRef<[u8]>)]) -> Option<String> {
+        let request = lines
+            .iter()
+            .fold(Request::get("/"), |request, (name, value)| request.header(*name, value.as_ref()));
         how.of(&request.body(()).unwrap().into_parts().0).map(|address| address.to_string())
     }
 
@@ -115,7 +138,11 @@ mod tests {
         let two = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.1, 10.0.0.1")];
         assert_eq!(of(&ClientAddress::forwarded_for(1), &two).as_deref(), Some("10.0.0.1"));
         assert_eq!(of(&ClientAddress::forwarded_for(3), &two).as_deref(), Some("6.6.6.6"));
-        assert_eq!(of(&ClientAddress::forwarded_for(1), &[]), None);
+        assert_eq!(of(&ClientAddress::forwarded_for(1), &[("x-other", "192.0.2.1")]), None);
+        // Of a line that is no text the proxy's part still counts.
+        let bytes = [("x-forwarded-for", &b"\xe9, 192.0.2.1"[..])];
+        assert_eq!(of(&ClientAddress::forwarded_for(1), &bytes).as_deref(), Some("192.0.2.1"));
+        assert_eq!(of(&ClientAddress::forwarded_for(2), &bytes), None);
     }
 
     #[test]

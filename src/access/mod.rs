@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use address::ClientAddress;
+pub(crate) use address::UNKNOWN;
 pub(crate) use authorize::{Authorizer, Authorizing};
 pub use authorize::{BoxError, Refusal};
 pub use grant::Grant;
@@ -35,16 +36,34 @@ pub use grant::Grant;
 pub use limits::Limit;
 pub use pattern::Pattern;
 
-/// What turns requests for streams away for a while. An error is how long.
+/// What turns requests for streams away for a while.
 pub(crate) trait Gate: Send + Sync {
-    /// When a request arrives, before it is authorised. `returns`: it goes on with a stream that was open.
-    fn arrive(&self, address: Option<IpAddr>, returns: bool) -> Passed;
+    /// When a request arrives, before it is authorised. `address`: what it is counted as, if the hub knows how to
+    /// tell addresses.
+    fn arrive(&self, address: Option<IpAddr>, coming: Coming) -> Passed;
     /// When it is known whose it is.
-    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, returns: bool) -> Passed;
+    fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, coming: Coming) -> Passed;
+}
+
+/// What a stream is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coming {
+    New,
+    /// It goes on with one that was open.
+    Resuming,
+    /// It takes the place of one that is open.
+    Replacing,
 }
 
 /// What a gate says; with the place that the stream takes, if the gate counts those.
-pub(crate) type Passed = Result<Option<Place>, Duration>;
+pub(crate) type Passed = Result<Option<Place>, Wait>;
+
+/// Not now.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) time: Duration,
+    pub(crate) reason: &'static str,
+}
 
 /// A place that a stream holds for as long as it lives.
 pub(crate) type Place = Box<dyn Send + Sync>;

@@ -80,12 +80,12 @@ pub(crate) struct Board {
     options: BoardOptions,
 }
 
-/// How many characters of a session's name nobody can guess; behind them is its place on the board, by which
-/// it is found.
-const SESSION_SECRET: usize = 16;
+/// How many characters of a session's name tell it from those that had its place before; behind them is the place,
+/// by which it is found. No secret: nothing may rest on knowing one.
+const SESSION_RANDOM: usize = 16;
 
-fn session_id(secret: u64, index: usize) -> String {
-    format!("{secret:0SESSION_SECRET$x}{index:x}")
+fn session_id(random: u64, index: usize) -> String {
+    format!("{random:0SESSION_RANDOM$x}{index:x}")
 }
 
 impl BoardOptions {
@@ -194,7 +194,7 @@ impl Board {
 
     /// Whose session this is, by the name that `hello` gave it; none if it is not open.
     pub(crate) fn identity_of(&self, session: &str) -> Option<Option<Arc<str>>> {
-        let index = usize::from_str_radix(session.get(SESSION_SECRET..)?, 16).ok()?;
+        let index = usize::from_str_radix(session.get(SESSION_RANDOM..)?, 16).ok()?;
         let core = self.core.lock();
         let info = &core.sessions.get(index)?.info;
         (info.id == session).then(|| info.identity.clone())

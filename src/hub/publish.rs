@@ -60,16 +60,16 @@ impl Shared {
     /// Publishes, or says why not.
     pub(super) fn publish_strict(self: &Arc<Self>, mut revalidate: Revalidate) -> Receipt {
         revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
+        for entry in revalidate.entries.iter_mut().filter(|entry| entry.audience == Audience::Everyone) {
+            revalidate.faults.extend(self.keep_scoped(&mut entry.keys));
+        }
+        // Also told to the audit: a receipt may be dropped.
+        revalidate.faults.iter().for_each(|fault| self.audit(&Audit::Fault(fault)));
         if let Some(fault) = revalidate.faults.into_iter().next() {
             return Receipt::failed(fault);
         }
         let limit = self.options.publish_keys;
         for entry in &mut revalidate.entries {
-            if entry.audience == Audience::Everyone {
-                if let Some(fault) = self.keep_scoped(&mut entry.keys).into_iter().next() {
-                    return Receipt::failed(fault);
-                }
-            }
             collapse(&mut entry.keys, usize::MAX); // without doubles
             let (keys, scopes) = (entry.keys.len(), entry.audience.topics().max(1));
             if keys.saturating_mul(scopes) > limit {
@@ -102,7 +102,7 @@ impl Shared {
         self: &Arc<Self>,
         channel: Result<Channel, NameError>,
         event: &str,
-        data: &impl Serialize,
+        data: &(impl Serialize + ?Sized),
     ) -> Result<Receipt, PublishError> {
         let channel = channel?;
         if self.options.declared_channels_only && !self.policies.declare(&channel) {
@@ -233,7 +233,7 @@ pub struct ChannelPublisher<'a> {
 
 impl ChannelPublisher<'_> {
     /// Publishes a message. What is refused is an error of the receipt.
-    pub fn publish(&self, event: &str, data: &impl Serialize) -> Receipt {
+    pub fn publish(&self, event: &str, data: &(impl Serialize + ?Sized)) -> Receipt {
         let published = self.hub.shared.publish_message(self.channel.clone(), event, data);
         published.unwrap_or_else(|error| {
             // The receipt may be dropped.

@@ -48,17 +48,12 @@ impl Shared {
             );
         }
         self.flush(self.clock.now());
-        let user = ask.grant.identity.clone();
         let mut follows = vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }];
         for scope in ask.grant.scopes.iter().take(max_scopes) {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
         let mut denied = Vec::new();
-        let mut deny = |channel: String, code| {
-            let identity = user.as_deref();
-            self.audit(&Audit::Denied { channel: &channel, code, identity });
-            denied.push(Denied { channel, code });
-        };
+        let mut deny = |channel: String, code| denied.push(Denied { channel, code });
         for channel in ask.channels {
             let channel = match channel {
                 Ok(channel) => channel,
@@ -94,6 +89,10 @@ impl Shared {
         let session = HubSession { shared: self.clone(), seat, _places: ask.places };
         self.kick();
         self.opened(&session.seat.info);
+        if !denied.is_empty() {
+            let identity = session.seat.info.identity.as_deref();
+            self.audit(&Audit::Denied { channels: &denied, identity });
+        }
         Ok((session, denied))
     }
 

@@ -40,8 +40,10 @@
 //! X-Revalidate: posts.list, ("posts" "detail" 42), users.me;to="user:7,role:admin", stats;delay=200
 //! ```
 //!
-//! The layer takes it out of every response. All of it or nothing: what is malformed, or has a parameter that is
-//! not known, is logged, told to the audit, and is for nobody. An upstream that is trusted with this can have
+//! `()` is the key of everything. Several lines of it are one list, and an empty one is
+//! [`Revalidate::nothing`](crate::Revalidate::nothing). The layer takes it out of every response, and publishes
+//! it on 2xx and 3xx. All of it or nothing: a line that is malformed, or has a parameter that is not known, is
+//! logged there, told to the audit, and is for nobody. (A key that is declared scoped is refused alone.) An upstream that is trusted with this can have
 //! every client refetch, as a handler can.
 
 mod future;

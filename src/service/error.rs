@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::access::{UNKNOWN, Wait};
 use crate::hub::{ByeReason, Closed};
 use crate::{Audit, Cursor, Hub, Refusal, SseBody, stream};
 
@@ -29,7 +30,10 @@ pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Respons
 
 /// Who asks for a stream, as far as that concerns a refusal.
 pub(super) struct Caller {
-    pub(super) address: Option<IpAddr>,
+    /// Where from, as far as it can be told.
+    address: Option<IpAddr>,
+    /// What it is counted as, if the hub was told how to tell.
+    pub(super) counted: Option<IpAddr>,
     /// The cursor that it came with, which it keeps: some clients take an event without an id for the end of
     /// theirs.
     pub(super) came_with: Option<Cursor>,
@@ -43,16 +47,17 @@ pub(super) enum Unopened {
     /// Not over HTTPS.
     Plain,
     Refused(Refusal),
-    /// Come again after this time.
-    Limited(Duration),
+    Limited(Wait),
     Closed(Closed),
 }
 
 impl Caller {
     pub(super) fn of(hub: &Hub, parts: &Parts) -> Self {
-        let address = hub.shared.options.client_address.as_ref();
+        let how = hub.shared.options.client_address.as_ref();
+        let address = how.and_then(|how| how.of(parts));
         Caller {
-            address: address.and_then(|address| address.of(parts)),
+            address,
+            counted: how.map(|_| address.unwrap_or(UNKNOWN)),
             came_with: None,
             reads_status: parts.headers.contains_key("x-revalidate-client"),
         }
@@ -86,9 +91,7 @@ impl Unopened {
             Unopened::Malformed(message) => (StatusCode::BAD_REQUEST, "malformed", message),
             Unopened::Plain => (StatusCode::FORBIDDEN, "httpsrequired", "streams are served over HTTPS only"),
             Unopened::Refused(refusal) => (refusal.status, refusal.code, &refusal.message),
-            Unopened::Limited(_) => {
-                (StatusCode::TOO_MANY_REQUESTS, "limited", "too many streams, or too often")
-            }
+            Unopened::Limited(wait) => (StatusCode::TOO_MANY_REQUESTS, "limited", wait.reason),
             Unopened::Closed(Closed::Shutdown) => (unavailable, "shutdown", "the server shuts down"),
             Unopened::Closed(Closed::Busy) => (unavailable, "busy", "too many streams are open"),
             Unopened::Closed(Closed::Grant) => (unavailable, "grant", "the grant changed meanwhile"),
@@ -98,7 +101,7 @@ impl Unopened {
     /// Whether it passes, and after which time at least.
     fn passes(&self) -> Option<(ByeReason, Duration)> {
         match self {
-            Unopened::Limited(wait) => Some((ByeReason::Limited, *wait)),
+            Unopened::Limited(wait) => Some((ByeReason::Limited, wait.time)),
             Unopened::Closed(Closed::Shutdown) => Some((ByeReason::Shutdown, Duration::ZERO)),
             Unopened::Closed(Closed::Busy) => Some((ByeReason::Busy, Duration::ZERO)),
             Unopened::Closed(Closed::Grant) => Some((ByeReason::Grant, Duration::ZERO)),

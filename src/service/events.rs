@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,10 +11,10 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 
 use super::error::{Caller, Unopened};
-use crate::access::{Authorizing, Place};
+use crate::access::{Authorizing, Coming, Place};
 use crate::hub::{Ask, Seen};
 use crate::proto::Start;
-use crate::{Channel, Cursor, Grant, Hub, SseBody, stream};
+use crate::{Channel, Cursor, Grant, Hub, Refusal, SseBody, stream};
 
 /// One request for a stream: authorised, then opened.
 pub(super) struct Events {
@@ -51,7 +52,8 @@ struct Returns {
 impl Events {
     pub(super) fn new(hub: Hub, parts: Parts) -> Self {
         let mut caller = Caller::of(&hub, &parts);
-        let state = match Query::read(&hub, &parts, &mut caller) {
+        let asked = Query::read(&hub, &parts).and_then(|query| query.arrive(&hub, &mut caller));
+        let state = match asked {
             Err(why) => State::Refused(why),
             Ok(query) => match &hub.shared.options.authorizer {
                 Some(authorizer) => State::Authorizing(authorizer.call(parts), query),
@@ -67,10 +69,10 @@ impl Events {
     fn open(&self, grant: Grant, query: Query) -> Response<SseBody> {
         let identity = grant.identity.clone();
         let identity = identity.as_deref();
-        let returns = query.returns.of(identity);
+        let coming = query.returns.of(identity);
         let mut places = query.places;
         for gate in &self.hub.shared.options.gates {
-            match gate.admit(identity, self.caller.address, returns) {
+            match gate.admit(identity, self.caller.counted, coming) {
                 Ok(place) => places.extend(place),
                 Err(wait) => return self.refuse(&Unopened::Limited(wait), identity),
             }
@@ -117,10 +119,14 @@ impl Future for Events {
 }
 
 impl Query {
-    fn read(hub: &Hub, parts: &Parts, caller: &mut Caller) -> Result<Self, Unopened> {
+    fn read(hub: &Hub, parts: &Parts) -> Result<Self, Unopened> {
         let options = &hub.shared.options;
-        if options.is_https.as_ref().is_some_and(|is_https| !is_https(parts)) {
-            return Err(Unopened::Plain);
+        if let Some(is_https) = &options.is_https {
+            match catch_unwind(AssertUnwindSafe(|| is_https(parts))) {
+                Ok(true) => {}
+                Ok(false) => return Err(Unopened::Plain),
+                Err(_) => return Err(Unopened::Refused(Refusal::error("`require_https` panicked"))),
+            }
         }
         let text = parts.uri.query().unwrap_or_default();
         if text.len() > options.query_bytes {
@@ -150,36 +156,51 @@ impl Query {
         }
         let channels = names.into_iter().map(|name| Channel::parse(&name).map_err(|_| name.into_owned()));
         let start = start(&parts.headers, cursor.as_deref());
-        if let Start::At(cursor) = start {
-            caller.came_with = Some(cursor);
-        }
         let mut returns = Returns::default();
-        let mut places = Vec::new();
         if !options.gates.is_empty() {
             let board = &hub.shared.board;
             returns.resumes = matches!(start, Start::At(cursor) if board.knows(cursor));
             returns.replaces = replaces.and_then(|session| board.identity_of(&session));
         }
-        for gate in &options.gates {
-            places.extend(gate.arrive(caller.address, returns.any()).map_err(Unopened::Limited)?);
-        }
         // With the layer outside of the app's authentication: from before the grant was made, so that a change
         // of grant in between ends the session (PROTOCOL R10).
         let seen = Seen::by(hub, &parts.extensions);
         let granted_at = seen.unwrap_or_else(|| hub.cursor());
-        Ok(Query { channels: channels.collect(), start, granted_at, returns, places })
+        Ok(Query { channels: channels.collect(), start, granted_at, returns, places: Vec::new() })
+    }
+
+    /// Passes the gates that ask nothing but where it comes from.
+    fn arrive(mut self, hub: &Hub, caller: &mut Caller) -> Result<Self, Unopened> {
+        if let Start::At(cursor) = self.start {
+            caller.came_with = Some(cursor);
+        }
+        for gate in &hub.shared.options.gates {
+            let passed = gate.arrive(caller.counted, self.returns.any());
+            self.places.extend(passed.map_err(Unopened::Limited)?);
+        }
+        Ok(self)
     }
 }
 
 impl Returns {
     /// As far as can be told before it is known whose it is.
-    fn any(&self) -> bool {
-        self.resumes || self.replaces.is_some()
+    fn any(&self) -> Coming {
+        self.by(|_| true)
     }
 
     /// For a user whose identity is known; that a session of another is live is no reason.
-    fn of(&self, identity: Option<&str>) -> bool {
-        self.resumes || self.replaces.as_ref().is_some_and(|replaced| replaced.as_deref() == identity)
+    fn of(&self, identity: Option<&str>) -> Coming {
+        self.by(|replaced| replaced == identity)
+    }
+
+    fn by(&self, is_own: impl Fn(Option<&str>) -> bool) -> Coming {
+        if self.replaces.as_ref().is_some_and(|replaced| is_own(replaced.as_deref())) {
+            Coming::Replacing
+        } else if self.resumes {
+            Coming::Resuming
+        } else {
+            Coming::New
+        }
     }
 }
 

@@ -33,11 +33,12 @@ pub(crate) struct Hello<'a> {
 
 /// A channel that was asked for and is not followed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Denied {
+#[non_exhaustive]
+pub struct Denied {
     /// The name, as the client gave it.
-    pub(crate) channel: String,
+    pub channel: String,
     /// `accessdenied`, or `malformed` where it is not a name.
-    pub(crate) code: &'static str,
+    pub code: &'static str,
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tower_revalidate::{Builder, Channel, Grant, Hub, IntoName, Pattern, Policy};
+use tower_revalidate::{Audit, Builder, Channel, Grant, Hub, IntoName, Pattern, Policy};
 
 use crate::{Failure, Visitor};
 
@@ -17,7 +17,11 @@ pub fn hub() -> Builder {
     Hub::builder()
         .channel(ANNOUNCEMENTS, Policy::history(256).public())
         .channel("room:*", Policy::history(256))
-        .on_audit(|audit| eprintln!("{audit:?}"))
+        .on_audit(|audit| {
+            if let Audit::Fault(fault) = audit {
+                eprintln!("what a handler said was refused: {fault}");
+            }
+        })
 }
 
 /// The app: a store and the hub that it publishes on. Cheap to clone.

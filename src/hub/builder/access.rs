@@ -47,7 +47,8 @@ impl Builder {
     }
 
     /// Whether to tell of a POST, PUT, PATCH or DELETE that is answered 2xx and says nothing of what it
-    /// changed: [`Audit::Silent`]. Where nothing became stale, a handler says
+    /// changed: [`Audit::Silent`]. Where nothing became stale, and where a handler published through the hub
+    /// itself (`revalidate`, a channel, a pledge that it dropped), it says
     /// [`Revalidate::nothing`](crate::Revalidate::nothing). Default `false`.
     pub fn audit_mutations(mut self, audit: bool) -> Self {
         self.options.audit_mutations = audit;
@@ -55,7 +56,9 @@ impl Builder {
     }
 
     /// Declares that a key, and every key below it, is never for everyone: saying so without an audience is
-    /// refused with [`Fault::Unscoped`](crate::Fault::Unscoped), and nobody hears of it.
+    /// refused with [`Fault::Unscoped`](crate::Fault::Unscoped), and nobody hears of it. The layer publishes the
+    /// rest of what the response says, [`Hub::revalidate`](crate::Hub::revalidate) nothing. A prefix of the key
+    /// names nothing below it, and may be for everyone.
     pub fn scoped_key(mut self, key: impl IntoQueryKey) -> Self {
         match QueryKey::new(key) {
             Ok(key) => self.options.scoped_keys.push(key),
@@ -65,8 +68,9 @@ impl Builder {
     }
 
     /// Whether channels that no pattern [declares](Self::channel) are refused: publishing to one is
-    /// [`PublishError::Undeclared`](crate::PublishError::Undeclared), and nobody may follow one. Default
-    /// `false`.
+    /// [`PublishError::Undeclared`](crate::PublishError::Undeclared), and nobody may follow one, whatever their
+    /// grant: `accessdenied` on a stream, [`SubscribeError::Denied`](crate::SubscribeError::Denied) in process.
+    /// Default `false`.
     pub fn declared_channels_only(mut self, only: bool) -> Self {
         self.options.declared_channels_only = only;
         self
@@ -74,11 +78,15 @@ impl Builder {
 
     /// How to tell where a request comes from: for limits, and for the audit.
     pub fn client_address(mut self, address: ClientAddress) -> Self {
+        if let Some(wrong) = address.wrong {
+            self.refuse("client_address", wrong.into());
+        }
         self.options.client_address = Some(address);
         self
     }
 
-    /// How often streams may be opened; several limits may be set. Default: none.
+    /// How often streams may be opened, and how many at a time; several limits may be set. Default: none. Needs
+    /// the feature `limits`.
     #[cfg(feature = "limits")]
     #[cfg_attr(docsrs, doc(cfg(feature = "limits")))]
     #[allow(clippy::needless_pass_by_value, reason = "a builder takes what it is given")]
@@ -109,7 +117,7 @@ impl Builder {
 
     /// Whether the layer also reads what a response says in the header `X-Revalidate`, and takes it out. For
     /// upstreams that cannot set extensions, and that are trusted as handlers are. See
-    /// [the module docs](crate::layer). Default `false`.
+    /// [the module docs](crate::layer). Default `false`. Needs the feature `header`.
     #[cfg(feature = "header")]
     #[cfg_attr(docsrs, doc(cfg(feature = "header")))]
     pub fn response_header(mut self, reads: bool) -> Self {

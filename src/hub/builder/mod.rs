@@ -137,7 +137,7 @@ impl Builder {
     }
 
     /// Declares the policy of the channels that match a pattern; the most specific pattern wins. Undeclared
-    /// channels are `Policy::history(256)`, not public.
+    /// channels are `Policy::history(256)`, not public. Of two declarations of one pattern the later wins.
     pub fn channel(mut self, pattern: impl IntoName<Pattern>, policy: Policy) -> Self {
         match pattern.into_name() {
             Ok(pattern) => self.policies.push((pattern, policy)),
@@ -266,6 +266,14 @@ impl Builder {
         {
             let reason = format!("{mount:?} must start with a slash and end without one");
             self.refuse("mount", reason);
+        }
+        let declared = self.policies.iter();
+        let twice = |(pattern, policy): &&(Pattern, Policy)| {
+            policy.scoped && self.policies.iter().any(|(other, policy)| other == pattern && policy.public)
+        };
+        if let Some((pattern, _)) = declared.clone().find(twice) {
+            let reason = format!("{pattern} is declared scoped, and public");
+            self.refuse("channel", reason);
         }
         if self.needs_address && self.options.client_address.is_none() {
             self.refuse("limit", "a limit by address needs `client_address`".into());
