@@ -36,7 +36,8 @@ as_root() {
     fi
 }
 
-# The programs that the end-to-end tests start: a browser, node and two proxies, of Debian's packages.
+# The programs that the end-to-end tests start: a browser, node and two proxies, of Debian's packages; and a compiler
+# of C++, in which libFuzzer is written.
 #
 # Of the proxies only the program and the libraries it needs: their packages would start a service each, on
 # port 80, on the machine of somebody who wanted to run tests. The tests look in the PATH first, then here.
@@ -46,6 +47,7 @@ install_tools() {
     command -v chromedriver >/dev/null || packages+=(chromium-driver)
     command -v node >/dev/null || packages+=(nodejs)
     command -v npm >/dev/null || packages+=(npm)
+    command -v c++ >/dev/null || packages+=(g++)
     for tool in nginx haproxy; do
         command -v "$tool" >/dev/null || [[ -x /usr/sbin/$tool || -x $unpacked/usr/sbin/$tool ]] || proxies+=("$tool")
     done
@@ -97,6 +99,11 @@ each_feature_alone() {
     done
 }
 
+# That they still build; to run them takes other flags, and time.
+fuzz_targets() {
+    cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+}
+
 # Other flags build everything anew, so it has a target directory of its own.
 loom() {
     RUSTFLAGS="--cfg loom_model" cargo test -p tower-revalidate --release --lib loom --target-dir target/loom
@@ -115,6 +122,7 @@ step "each feature alone" each_feature_alone
 step "cargo test" cargo test
 step "npm" npm_packages
 step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p example-poem -p example-salvo -p example-warp -p e2e
+step "fuzz targets" fuzz_targets
 step "loom" loom
 if [[ -x scripts/mutants.sh ]]; then
     step "mutants" scripts/mutants.sh
