@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Breaks each rule of the protocol once, and sees the tests object.
 #
-# Every patch of tests/mutants is applied to a copy of the tree, alone. The simulator must object to it, or
-# the loom models where the patch says "Caught by: loom". `scripts/mutants.sh r5 r11` tries those only.
+# Every patch of tests/mutants is applied to a copy of the tree, alone. The simulator must object to it, or what
+# the patch says: "Caught by: loom", or a file of tests. `scripts/mutants.sh r5 r11` tries those only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +21,7 @@ build() {
     case $1 in
     simulator) in_copy mutants "" test --test simulator "${@:2}" ;;
     loom) in_copy loom "--cfg loom_model" test --lib --release "${@:2}" ;;
+    *) in_copy mutants "" test --test "$1" "${@:2}" ;;
     esac
 }
 in_copy() {
@@ -32,7 +33,13 @@ run() {
     # The random histories first: they stop at the first objection.
     simulator) build simulator -- ten_thousand && build simulator -- --skip ten_thousand ;;
     loom) build loom loom ;;
+    *) build "$1" ;;
     esac
+}
+suite_of() {
+    local suite
+    suite=$(sed -n 's/^Caught by: //p' "$1")
+    printf '%s' "${suite:-simulator}"
 }
 # What objected: the seed, and the first words of the objection.
 caught_by() {
@@ -56,18 +63,15 @@ for patch in tests/mutants/*.patch; do
 done
 ((${#patches[@]})) || { echo "no mutant is called $*" >&2; exit 1; }
 
-for suite in simulator loom; do
-    if [[ $suite == simulator ]] || grep -lq '^Caught by: loom' "${patches[@]}"; then
-        run "$suite" || give_up "the $suite objects to the tree as it is"
-    fi
+for suite in $(for patch in "${patches[@]}"; do suite_of "$patch"; echo; done | sort -u); do
+    run "$suite" || give_up "the $suite objects to the tree as it is"
 done
 
 survivors=0
 printf '%-46s %-9s %s\n' mutant suite "caught by"
 for patch in "${patches[@]}"; do
     name=$(basename "$patch" .patch)
-    suite=simulator
-    ! grep -q '^Caught by: loom' "$patch" || suite=loom
+    suite=$(suite_of "$patch")
     (cd "$copy" && git apply -C1 "$patch") || { echo "$name does not apply" >&2; exit 1; }
     build "$suite" --no-run || give_up "$name does not build"
     if run "$suite"; then
