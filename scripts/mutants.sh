@@ -21,7 +21,7 @@ build() {
     case $1 in
     simulator) in_copy mutants "" test --test simulator "${@:2}" ;;
     loom) in_copy loom "--cfg loom_model" test --lib --release "${@:2}" ;;
-    *) in_copy mutants "" test --test "$1" "${@:2}" ;;
+    *) in_copy mutants "" test --all-features --test "$1" "${@:2}" ;;
     esac
 }
 in_copy() {

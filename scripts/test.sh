@@ -118,8 +118,7 @@ step "format" cargo fmt --all --check
 step "lints" cargo clippy --workspace --all-targets --all-features -- -D warnings
 step "docs" docs
 step "each feature alone" each_feature_alone
-# The crate's own tests already run with all features: it is its own dev-dependency.
-step "cargo test" cargo test
+step "cargo test" cargo test --all-features
 step "npm" npm_packages
 step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p example-poem -p example-salvo -p example-warp -p e2e
 step "fuzz targets" fuzz_targets

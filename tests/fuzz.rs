@@ -58,6 +58,7 @@ fn keys_are_their_segments() {
     hold(promises::key::key);
 }
 
+#[cfg(feature = "header")]
 #[test]
 fn a_header_is_published_whole_or_not_at_all() {
     hold(promises::header::header);

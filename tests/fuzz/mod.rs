@@ -14,6 +14,7 @@
 
 pub mod cursor;
 pub mod event;
+#[cfg(feature = "header")]
 pub mod header;
 pub mod input;
 pub mod key;
