@@ -229,6 +229,20 @@ async fn who_replaces_a_live_session_of_their_own_comes_back() {
     assert!(!opens(&alice.query(&replacing(&session)), &hub).await, "it is not live any more");
 }
 
+/// What is malformed costs a place, too.
+#[tokio::test(start_paused = true)]
+async fn nonsense_is_counted_as_well() {
+    let hub = behind_a_proxy().max_channels(1).limit(Limit::by_address().per_minute(10).burst(10));
+    let hub = hub.build().unwrap();
+    let client = from(Visit::stranger(), "192.0.2.1").header("x-revalidate-client", "1");
+    let (too_many, too_long) = (client.clone().following("a,b"), client.query(&"x".repeat(10_000)));
+    let mut answers = Vec::new();
+    for visit in [too_many, too_long].iter().cycle().take(12) {
+        answers.push(visit.answer(&hub).await.status().as_u16());
+    }
+    assert_eq!(answers, [[400; 10].as_slice(), &[429; 2]].concat());
+}
+
 /// An address is looked at before anything is done for it.
 #[tokio::test(start_paused = true)]
 async fn an_authorizer_is_spared_a_flood() {
@@ -280,7 +294,10 @@ async fn a_client_has_so_many_streams_open_and_no_more() {
     open.pop();
     assert!(opens(&alice, &hub).await, "one closed");
     // Ended by the hub, and not read any more by the client: the connection is still there.
+    open.push(alice.open(&hub).await);
     hub.regrant("alice").await.unwrap();
+    assert_eq!(hub.stats().sessions, 0);
+    assert!(!opens(&alice.clone().from(hub.cursor()), &hub).await);
     open.clear();
     for _ in 0..3 {
         open.push(alice.open(&hub).await);

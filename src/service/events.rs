@@ -1,6 +1,7 @@
 //! `GET {mount}/events`: the stream.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use http::{HeaderMap, Response};
 
 use super::error::{Caller, Unopened};
 use crate::access::{Authorizing, Coming, Place};
-use crate::hub::{Ask, Seen};
+use crate::hub::{Ask, Options, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Grant, Hub, Refusal, SseBody, stream};
 
@@ -52,8 +53,7 @@ struct Returns {
 impl Events {
     pub(super) fn new(hub: Hub, parts: Parts) -> Self {
         let mut caller = Caller::of(&hub, &parts);
-        let asked = Query::read(&hub, &parts).and_then(|query| query.arrive(&hub, &mut caller));
-        let state = match asked {
+        let state = match Query::read(&hub, &parts, &mut caller) {
             Err(why) => State::Refused(why),
             Ok(query) => match &hub.shared.options.authorizer {
                 Some(authorizer) => State::Authorizing(authorizer.call(parts), query),
@@ -69,7 +69,7 @@ impl Events {
     fn open(&self, grant: Grant, query: Query) -> Response<SseBody> {
         let identity = grant.identity.clone();
         let identity = identity.as_deref();
-        let coming = query.returns.of(identity);
+        let coming = query.returns.whose(identity);
         let mut places = query.places;
         for gate in &self.hub.shared.options.gates {
             match gate.admit(identity, self.caller.counted, coming) {
@@ -119,77 +119,91 @@ impl Future for Events {
 }
 
 impl Query {
-    fn read(hub: &Hub, parts: &Parts) -> Result<Self, Unopened> {
+    fn read(hub: &Hub, parts: &Parts, caller: &mut Caller) -> Result<Self, Unopened> {
         let options = &hub.shared.options;
-        if let Some(is_https) = &options.is_https {
-            match catch_unwind(AssertUnwindSafe(|| is_https(parts))) {
-                Ok(true) => {}
-                Ok(false) => return Err(Unopened::Plain),
-                Err(_) => return Err(Unopened::Refused(Refusal::error("`require_https` panicked"))),
-            }
-        }
+        require_https(options, parts)?;
         let text = parts.uri.query().unwrap_or_default();
-        if text.len() > options.query_bytes {
+        let is_too_long = text.len() > options.query_bytes;
+        let text = if is_too_long { "" } else { text };
+        let start = start(&parts.headers, last(text, &["last_event_id", "lastEventId"]).as_deref());
+        if let Start::At(cursor) = start {
+            caller.came_with = Some(cursor);
+        }
+        // Before anything that costs, and before it is known whether the rest is any good: that is counted, too.
+        let returns = Returns::of(hub, start, text);
+        let mut places = Vec::new();
+        for gate in &options.gates {
+            let passed = gate.arrive(caller.counted, returns.anyone());
+            places.extend(passed.map_err(Unopened::Limited)?);
+        }
+        if is_too_long {
             let message = format!("the query is over {} bytes", options.query_bytes);
             return Err(Unopened::Malformed(message));
         }
-        let mut names: Vec<Cow<'_, str>> = Vec::new();
-        let (mut cursor, mut replaces) = (None, None);
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            match &*name {
-                "channels" => {
-                    // Not trimmed: a name is what it is, also one that ends with a blank.
-                    let list = value.split(',').filter(|name| !name.is_empty());
-                    for name in list.map(|name| Cow::Owned(name.to_owned())) {
-                        if !names.contains(&name) {
-                            names.push(name);
-                        }
-                        if names.len() > options.channels {
-                            return Err(Unopened::Malformed(format!("over {} channels", options.channels)));
-                        }
-                    }
-                }
-                "last_event_id" | "lastEventId" => cursor = Some(value),
-                "replaces" => replaces = Some(value),
-                _ => {}
-            }
-        }
-        let channels = names.into_iter().map(|name| Channel::parse(&name).map_err(|_| name.into_owned()));
-        let start = start(&parts.headers, cursor.as_deref());
-        let mut returns = Returns::default();
-        if !options.gates.is_empty() {
-            let board = &hub.shared.board;
-            returns.resumes = matches!(start, Start::At(cursor) if board.knows(cursor));
-            returns.replaces = replaces.and_then(|session| board.identity_of(&session));
-        }
+        let channels = channels(text, options.channels)?;
         // With the layer outside of the app's authentication: from before the grant was made, so that a change
         // of grant in between ends the session (PROTOCOL R10).
         let seen = Seen::by(hub, &parts.extensions);
         let granted_at = seen.unwrap_or_else(|| hub.cursor());
-        Ok(Query { channels: channels.collect(), start, granted_at, returns, places: Vec::new() })
-    }
-
-    /// Passes the gates that ask nothing but where it comes from.
-    fn arrive(mut self, hub: &Hub, caller: &mut Caller) -> Result<Self, Unopened> {
-        if let Start::At(cursor) = self.start {
-            caller.came_with = Some(cursor);
-        }
-        for gate in &hub.shared.options.gates {
-            let passed = gate.arrive(caller.counted, self.returns.any());
-            self.places.extend(passed.map_err(Unopened::Limited)?);
-        }
-        Ok(self)
+        Ok(Query { channels, start, granted_at, returns, places })
     }
 }
 
+fn require_https(options: &Options, parts: &Parts) -> Result<(), Unopened> {
+    let Some(is_https) = &options.is_https else { return Ok(()) };
+    match catch_unwind(AssertUnwindSafe(|| is_https(parts))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Unopened::Plain),
+        Err(_) => Err(Unopened::Refused(Refusal::error("`require_https` panicked"))),
+    }
+}
+
+/// The last value in a query under one of these names.
+fn last<'a>(query: &'a str, names: &[&str]) -> Option<Cow<'a, str>> {
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| names.contains(&&**name))
+        .last()
+        .map(|pair| pair.1)
+}
+
+/// The channels that a query asks for, each once, in their order.
+fn channels(query: &str, max: usize) -> Result<Vec<Result<Channel, String>>, Unopened> {
+    let mut names = HashSet::new();
+    let mut channels = Vec::new();
+    let lists = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "channels");
+    for (_, list) in lists {
+        // Not trimmed: a name is what it is, also one that ends with a blank.
+        for name in list.split(',').filter(|name| !name.is_empty()) {
+            if names.insert(name.to_owned()) {
+                channels.push(Channel::parse(name).map_err(|_| name.to_owned()));
+            }
+            if names.len() > max {
+                return Err(Unopened::Malformed(format!("over {max} channels")));
+            }
+        }
+    }
+    Ok(channels)
+}
+
 impl Returns {
+    fn of(hub: &Hub, start: Start, query: &str) -> Self {
+        let (options, board) = (&hub.shared.options, &hub.shared.board);
+        if options.gates.is_empty() {
+            return Returns::default();
+        }
+        Returns {
+            resumes: matches!(start, Start::At(cursor) if board.knows(cursor)),
+            replaces: last(query, &["replaces"]).and_then(|session| board.identity_of(&session)),
+        }
+    }
+
     /// As far as can be told before it is known whose it is.
-    fn any(&self) -> Coming {
+    fn anyone(&self) -> Coming {
         self.by(|_| true)
     }
 
     /// For a user whose identity is known; that a session of another is live is no reason.
-    fn of(&self, identity: Option<&str>) -> Coming {
+    fn whose(&self, identity: Option<&str>) -> Coming {
         self.by(|replaced| replaced == identity)
     }
 

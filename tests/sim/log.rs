@@ -115,10 +115,10 @@ impl Broker {
     pub(crate) fn destine(&self, node: usize, fate: Fate) {
         let mut state = self.state.lock();
         state.links[node].fate = fate;
-        while fate != Fate::Held
-            && let Some((handed, record, ack)) = state.links[node].in_flight.pop_front()
-        {
-            self.land(&mut state, node, handed, record, ack);
+        if fate != Fate::Held {
+            while let Some((handed, record, ack)) = state.links[node].in_flight.pop_front() {
+                self.land(&mut state, node, handed, record, ack);
+            }
         }
         drop(state);
         self.moved.notify_one();

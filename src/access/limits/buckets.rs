@@ -50,7 +50,7 @@ pub(super) struct Buckets {
 impl Buckets {
     pub(super) fn new(quota: Quota, max: usize) -> Self {
         let clock = Since(Instant::now());
-        let table = Table { buckets: Mutex::default(), max };
+        let table = Table { buckets: Mutex::default(), clock: clock.clone(), max };
         let limiter = RateLimiter::new(quota, table, clock.clone());
         Buckets { limiter, clock, max, swept: AtomicU64::new(u64::MAX) }
     }
@@ -60,7 +60,6 @@ impl Buckets {
         let now = self.clock.now();
         let second = now.as_secs();
         if self.limiter.len() >= self.max && self.swept.swap(second, Ordering::Relaxed) != second {
-            // Whose bucket is full again is as one who never came.
             self.limiter.retain_recent();
         }
         self.limiter.check_key(&client).map_err(|until| until.wait_time_from(now))
@@ -71,6 +70,7 @@ impl Buckets {
 /// shares one bucket with all who are not.
 struct Table {
     buckets: Mutex<HashMap<u64, Nanos>>,
+    clock: Since,
     max: usize,
 }
 
@@ -95,8 +95,10 @@ impl StateStore for Table {
 }
 
 impl ShrinkableKeyedStateStore<u64> for Table {
-    fn retain_recent(&self, drop_below: Nanos) {
-        self.buckets.lock().retain(|_, bucket| *bucket > drop_below);
+    /// Whose bucket is full again is as one who never came. `governor` would keep them for one interval longer.
+    fn retain_recent(&self, _: Nanos) {
+        let now = Nanos::from(self.clock.now());
+        self.buckets.lock().retain(|_, full_at| *full_at > now);
     }
 
     fn len(&self) -> usize {
@@ -122,6 +124,18 @@ mod tests {
         assert!(buckets.take(5).is_err(), "the one that 4 and 5 share is empty");
         assert!(buckets.take(1).is_err(), "who has a bucket keeps it");
         assert_eq!(buckets.limiter.len(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_everything_back_makes_room_at_once() {
+        let buckets = Buckets::new(quota(1, 1).unwrap(), 2);
+        buckets.take(1).unwrap();
+        buckets.take(2).unwrap();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        for client in 3..=4 {
+            buckets.take(client).unwrap();
+            assert!(buckets.limiter.len() <= 2, "nobody shares a bucket");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -79,7 +79,8 @@ impl Limit {
         self
     }
 
-    /// New streams at once, after a time without any. Default 30, at least 1.
+    /// New streams at once, after a time without any. In memory, everyone comes as new after a restart: for those
+    /// behind one address the burst decides how many are back at once. Default 30, at least 1.
     pub fn burst(mut self, streams: u32) -> Self {
         self.burst = streams;
         self
@@ -94,7 +95,8 @@ impl Limit {
 
     /// Streams open at the same time. Each tab of a browser is one, unless tabs share it. One that resumes counts
     /// as a new one does, and a peer that vanished counts until its socket is closed (`TCP_USER_TIMEOUT`); one
-    /// that replaces another of the client's may be open beside it, one at a time. Default: as many as there may
+    /// that replaces another of the client's may be open beside it, one at a time (by address, before it is known
+    /// whose it is, anyone's will do). Default: as many as there may
     /// be sessions.
     pub fn max_open(mut self, streams: u32) -> Self {
         self.max_open = Some(streams);
@@ -169,11 +171,17 @@ impl Limiter {
     }
 }
 
-/// What is counted as one client: an IPv4 address, or the /64 of an IPv6 one, which is what one household gets
-/// (RFC 6177).
+/// What is counted as one client: an IPv4 address, also one that NAT64 carries (RFC 6052, 2.1), or the /64 of an
+/// IPv6 one, which is what one household gets (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address)
+            if address.octets().starts_with(&[0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]) =>
+        {
+            let [.., a, b, c, d] = address.octets();
+            IpAddr::V4([a, b, c, d].into())
+        }
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
             IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
@@ -191,5 +199,6 @@ mod tests {
         assert_eq!(net("2001:db8:1:2:3:4:5:6"), net("2001:db8:1:2:ffff::"));
         assert_ne!(net("2001:db8:1:2::"), net("2001:db8:1:3::"));
         assert_eq!(net("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(net("64:ff9b::192.0.2.1"), "192.0.2.1");
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use e2e::{Client, Event, Version, eventually};
+use e2e::{Client, Event, Version, eventually, soon};
 use http::{Method, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -206,7 +206,7 @@ async fn a_slow_authorizer_loses_nothing(on: (Framework, Version)) {
     let client = app.client("/api/v1");
     let opening =
         tokio::spawn(async move { client.open(&format!("channels=news&lastEventId={cursor}")).await });
-    asked.notified().await;
+    soon("the authorizer", asked.notified()).await;
     app.hub.channel("news").publish("said", "meanwhile").await.expect("it is taken");
     assert_eq!(app.hub.stats().sessions, 0);
     decide.notify_one();

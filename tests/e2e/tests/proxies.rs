@@ -72,12 +72,12 @@ async fn a_shutdown_ends_streams(proxying: Proxying<'_>) {
     assert_eq!(proxy.client().send(Method::GET, "/posts", "").await.status(), StatusCode::OK);
 }
 
-/// A proxy that hangs up on silence after a second, under a heartbeat of less.
+/// A proxy that hangs up on silence after three seconds, under a heartbeat of much less.
 async fn heartbeats_keep_it_open(proxying: Proxying<'_>) {
     let (hub, _stack, proxy) = behind(proxying, HEARTBEAT).await;
     let opened = Instant::now();
     let (mut stream, _) = proxy.client().follow("news").await;
-    while opened.elapsed() < Duration::from_secs(3) {
+    while opened.elapsed() < Duration::from_secs(7) {
         stream.heartbeat().await;
     }
     hub.revalidate("late");
@@ -101,7 +101,7 @@ mod nginx {
     use super::*;
 
     const LEAST: Proxying<'_> = Proxying::Nginx("");
-    const HASTY: Proxying<'_> = Proxying::Nginx("proxy_read_timeout 1s;");
+    const HASTY: Proxying<'_> = Proxying::Nginx("proxy_read_timeout 3s;");
 
     /// Its buffering is on, and it speaks HTTP/1.0 to the app: `X-Accel-Buffering: no` is enough.
     #[tokio::test]
@@ -222,7 +222,7 @@ mod haproxy {
     use super::*;
 
     const LEAST: Proxying<'_> = Proxying::Haproxy("");
-    const HASTY: Proxying<'_> = Proxying::Haproxy("timeout client 1s\ntimeout server 1s");
+    const HASTY: Proxying<'_> = Proxying::Haproxy("timeout client 3s\ntimeout server 3s");
 
     #[tokio::test]
     async fn lets_streams_through_as_it_is() {

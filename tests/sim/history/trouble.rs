@@ -86,7 +86,7 @@ impl History {
                 let now = moment(log, nodes, began, stream.node);
                 stream.session.settled(in_time, now, &truth);
             }
-            if in_time && let Some(stream) = &client.stream {
+            if let Some(stream) = client.stream.as_ref().filter(|_| in_time) {
                 client.settled(moment(log, nodes, began, stream.node).known, &truth);
             }
         }

@@ -251,6 +251,10 @@ fn is_flat(resident: &[u64]) -> bool {
         samples.sort_unstable();
         samples.get(samples.len() / 2).copied().unwrap_or_default() as f64 / 1024.0
     };
+    if warm.contains(&0) {
+        println!("memory: it cannot be told here");
+        return false;
+    }
     let (first, last) = (median(&warm[..warm.len() / 3]), median(&warm[warm.len() - warm.len() / 3..]));
     println!(
         "memory: {first:.1} MiB in the first third, {last:.1} MiB in the last, ratio {:.3}",

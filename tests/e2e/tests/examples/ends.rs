@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A server that was told to end has ended by then.
-const END: Duration = Duration::from_secs(6);
+const END: Duration = Duration::from_secs(20);
 
 pub(crate) async fn clients_that_go_away_are_let_go(server: Server, nobody: Client) {
     let before = server.sockets();
