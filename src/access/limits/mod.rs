@@ -96,8 +96,7 @@ impl Limit {
     /// Streams open at the same time. Each tab of a browser is one, unless tabs share it. One that resumes counts
     /// as a new one does, and a peer that vanished counts until its socket is closed (`TCP_USER_TIMEOUT`); one
     /// that replaces another of the client's may be open beside it, one at a time (by address, before it is known
-    /// whose it is, anyone's will do). Default: as many as there may
-    /// be sessions.
+    /// whose it is, anyone's will do). Default: as many as there may be sessions.
     pub fn max_open(mut self, streams: u32) -> Self {
         self.max_open = Some(streams);
         self
