@@ -53,18 +53,17 @@ impl Shared {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
         let mut denied = Vec::new();
-        let mut deny = |channel: String, code| denied.push(Denied { channel, code });
         for channel in ask.channels {
             let channel = match channel {
                 Ok(channel) => channel,
                 Err(channel) => {
-                    deny(channel, "malformed");
+                    denied.push(Denied { channel, code: "malformed" });
                     continue;
                 }
             };
             match self.replay(&ask.grant, &channel) {
                 Some(replay) => follows.push(Follow { name: TopicName::Channel(channel), replay }),
-                None => deny(channel.to_string(), "accessdenied"),
+                None => denied.push(Denied { channel: channel.to_string(), code: "accessdenied" }),
             }
         }
         let tip = self.board.cursor();

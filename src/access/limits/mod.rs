@@ -102,7 +102,8 @@ impl Limit {
         self
     }
 
-    /// Users or addresses that are told apart at one time; about 40 bytes each. Default 65 536.
+    /// Users or addresses that are told apart at one time, new ones and those that come back each; about 35 bytes
+    /// a client. Default 65 536.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
         self
