@@ -1,0 +1,422 @@
+/**
+ * The one connection of a browser, and the tabs that hear through it. It runs in the SharedWorker, or in the page
+ * itself where nothing is shared.
+ *
+ * It keeps a cursor: all up to it was handed to the tabs. Its stream follows what all tabs together follow; when that
+ * changes, another stream is opened at the cursor and takes the first one's place with its `hello` (PROTOCOL R12), so
+ * that nothing is missed, and what both brought is handed on once. A ring of the last frames serves a tab that comes
+ * with a cursor of its own: a new page, or one that slept.
+ */
+
+import { compare } from './cursor';
+import { openStream, type End, type Hello, type Stream } from './stream';
+import type { Config, Follow, Gap, Revalidated, Said, ToRelay, ToTab } from './protocol';
+import type { Status } from './types';
+
+type Frame = (Revalidated | Said | Gap) & { cursor?: string | undefined };
+
+interface Entry {
+  frame: Frame;
+  chars: number;
+  /** The first cursor at or after it; none yet where none has come. */
+  at: string | undefined;
+}
+
+/** What a tab has of a channel, or of the keys. */
+interface Followed {
+  /** It has everything up to here, and needs what comes after. */
+  since: string | undefined;
+  /** It hears what the stream brings. Till then it waits for a stream that follows the channel. */
+  live: boolean;
+}
+
+interface Tab {
+  post: (message: ToTab) => void;
+  follows: Map<string, Followed>;
+}
+
+const RING = 256;
+const RING_CHARS = 1_000_000;
+/** Changes within this time are one. */
+const GATHER_MS = 50;
+/** A stream that stood so long was no failure. */
+const STOOD_MS = 5_000;
+/** For answers of a tab. */
+const ASK_MS = 10_000;
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** `lingerMs`: how long the stream outlives the last tab, so that a page that loads another keeps it. */
+export const createRelay = (lingerMs: number) => {
+  const tabs = new Set<Tab>();
+  let config: Config;
+  let status: Status = { state: 'connecting' };
+
+  /** The stream that is heard, and the one that will take its place, or is the first. */
+  let current: Stream | undefined;
+  let next: Stream | undefined;
+  /** What the newest attempt asked for, where it began, and the ids that came since on the stream before. */
+  let asked: string[] | undefined;
+  let from: string | undefined;
+  let heard = new Set<string>();
+  let session = '';
+  let opening = 0;
+  let openedAt = 0;
+  let attemptedAt = 0;
+  /** The next attempt differs from the one before also with the same channels. */
+  let anew = false;
+
+  let cursor: string | undefined;
+  /** What the ring holds is complete above it. */
+  let floor: string | undefined;
+  let ring: Entry[] = [];
+  let chars = 0;
+  /** Handed to the tabs already, though above the cursor: a new stream brings it again. */
+  let ahead = new Set<string>();
+
+  let failures = 0;
+  let maxAttempts: number | undefined;
+  let unauthorized = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  /** The server named the time. */
+  let imposed = false;
+  let gathering: ReturnType<typeof setTimeout> | undefined;
+  let leaving: ReturnType<typeof setTimeout> | undefined;
+  let questions = 0;
+  const answers = new Map<number, (reply: { value?: unknown; error?: boolean }) => void>();
+
+  const each = (message: ToTab) => tabs.forEach((tab) => tab.post(message));
+
+  const become = (state: Status['state'], reason?: string, retryAt?: number) => {
+    status = { state, ...(reason && { reason }), ...(retryAt && { retryAt }) };
+    each({ t: 'status', status });
+  };
+
+  // --- What is asked for -----------------------------------------------------------------------------------
+
+  const wanted = () => [...new Set([...tabs].flatMap((tab) => [...tab.follows.keys()]))].filter(Boolean).sort();
+
+  const covers = (since: string | undefined) => compare(since, floor) >= 0;
+
+  /** Where the next stream begins: low enough for all who wait, if it can be told what they all have already. */
+  const start = () => {
+    let lowest = cursor;
+    for (const tab of tabs) {
+      for (const { since, live } of tab.follows.values()) {
+        if (live || !since) continue;
+        if (!lowest || (compare(since, lowest) < 0 && (!cursor || covers(since)))) lowest = since;
+      }
+    }
+    return lowest;
+  };
+
+  /** After a change of what is wanted: opens, switches or lets go, once for all changes of a moment. */
+  const gather = () => {
+    gathering ??= setTimeout(() => {
+      gathering = undefined;
+      sync();
+    }, GATHER_MS);
+  };
+
+  const sync = () => {
+    if (!tabs.size) return;
+    if (next || opening || (timer && (imposed || !current))) return;
+    if (anew || wanted().join() !== asked?.join()) attempt();
+    else if (current) settle(covers);
+  };
+
+  // --- Attempts --------------------------------------------------------------------------------------------
+
+  const ask = (what: 'headers' | 'unauthorized') =>
+    new Promise<any>((resolve, reject) => {
+      const n = ++questions;
+      // Another tab each time: one of them may sleep.
+      const tab = [...tabs][failures % tabs.size];
+      const patience = setTimeout(() => answers.get(n)?.({ error: true }), ASK_MS);
+      answers.set(n, ({ value, error }) => {
+        answers.delete(n);
+        clearTimeout(patience);
+        if (error) reject(new Error(what));
+        else resolve(value);
+      });
+      tab?.post({ t: 'ask', n, what });
+    });
+
+  const attempt = async () => {
+    clearTimeout(timer);
+    timer = undefined;
+    anew = imposed = false;
+    attemptedAt = Date.now();
+    asked = wanted();
+    if (!current) become('connecting');
+    const turn = (opening = ++questions);
+    let headers: HeadersInit = {};
+    try {
+      if (config.headers) headers = await ask('headers');
+    } catch {
+      if (turn === opening) {
+        opening = 0;
+        failed({ reason: 'headers' });
+      }
+      return;
+    }
+    if (turn !== opening) return;
+    opening = 0;
+    from = start();
+    heard = new Set(ahead);
+    for (const { frame } of ring) if (frame.t === 'message' && compare(frame.id, from) > 0) heard.add(frame.id!);
+
+    const query = new URLSearchParams();
+    if (asked[0]) query.set('channels', asked.join());
+    if (current) query.set('replaces', session);
+    const init: RequestInit = {
+      headers: {
+        ...headers,
+        accept: 'text/event-stream',
+        'x-revalidate-client': __VERSION__,
+        ...(from && { 'last-event-id': from }),
+      },
+      credentials: config.credentials,
+    };
+    const stream: Stream = openStream(`${config.url}/events?${query}`, init, {
+      event(name, data, id, size) {
+        if (name === 'hello') hello(stream, data, id);
+        else if (stream === current) frame(name, data, id, size);
+      },
+      cursor(id) {
+        if (stream !== current) return;
+        advance(id);
+        for (const tab of tabs) if (isLive(tab, '')) tab.post({ t: 'cursor', cursor });
+      },
+      end: (how) => ended(stream, how),
+    });
+    next = stream;
+  };
+
+  const ended = (stream: Stream, how: End) => {
+    if (stream === next) next = undefined;
+    else if (stream === current) {
+      current = undefined;
+      if (Date.now() - openedAt > STOOD_MS) failures = 0;
+      // The one that was to take its place still may.
+      if (next || opening) return become('connecting', how.reason);
+    }
+    failed(how);
+  };
+
+  const failed = ({ reason, status: code = 0, retry, jitter }: End) => {
+    if (code === 401 && config.unauthorized && !unauthorized) {
+      unauthorized = true;
+      const turn = (opening = ++questions);
+      const then = (go: unknown) => {
+        if (turn !== opening) return;
+        opening = 0;
+        if (go === false) stop('unauthorized');
+        else attempt();
+      };
+      ask('unauthorized').then(then, () => then(false));
+      return;
+    }
+    // What the same request would be told again: 204, and most of 4xx.
+    if (code === 204 || (code >= 400 && code < 500 && ![408, 425, 429].includes(code))) {
+      return stop(code === 401 ? 'unauthorized' : reason);
+    }
+    const step = Math.min(config.max, config.initial * 2 ** failures);
+    // A `bye` is no failure: the server says when to come back.
+    imposed = retry !== undefined;
+    if (!imposed || jitter) failures++;
+    const most = config.maxAttempts ?? maxAttempts ?? Infinity;
+    if (failures > most || !most) return stop(reason);
+    const offline = globalThis.navigator?.onLine === false;
+    let delay = imposed && !jitter ? retry! : (retry ?? 0) + Math.random() * step;
+    if (offline) delay = Math.max(delay, config.max);
+    delay = Math.min(delay, MAX_TIMEOUT);
+    clearTimeout(timer);
+    timer = setTimeout(attempt, delay);
+    if (!current) become(offline ? 'paused' : 'waiting', reason, Date.now() + delay);
+  };
+
+  /** Gives up. With a stream that is open, only what was to take its place. */
+  const stop = (reason: string) => {
+    if (current) {
+      const refused = new Set<string>();
+      for (const tab of tabs) {
+        for (const [name, followed] of tab.follows) {
+          if (!followed.live) refused.add(name);
+          followed.live = true;
+        }
+      }
+      each({ t: 'denied', denied: [...refused].map((channel) => ({ channel, code: reason })) });
+      return;
+    }
+    halt();
+    become('closed', reason);
+  };
+
+  const halt = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    opening = 0;
+    next?.close();
+    current?.close();
+    next = current = undefined;
+  };
+
+  // --- What the stream says --------------------------------------------------------------------------------
+
+  const hello = (stream: Stream, said: Hello, id: string | undefined) => {
+    const live = said.live ? 'open' : 'degraded';
+    if (stream === current) return become(live);
+    current?.close();
+    current = stream;
+    next = undefined;
+    session = said.session;
+    maxAttempts = said.maxAttempts;
+    unauthorized = false;
+    openedAt = Date.now();
+    const before = cursor;
+    if (said.resumed) {
+      cursor = from;
+      floor ??= from;
+      ahead = heard;
+    } else {
+      ring = [];
+      chars = 0;
+      ahead.clear();
+      cursor = floor = id;
+      // After a strange cursor, the server's own gap follows.
+      const gap: ToTab = { t: 'gap', reason: 'fresh', spreadMs: said.spreadMs, cursor };
+      if (!from) for (const tab of tabs) if (isLive(tab, '')) tab.post(gap);
+    }
+    become(live);
+    settle((since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
+    if (said.denied.length) each({ t: 'denied', denied: said.denied });
+    gather();
+  };
+
+  /** Those who waited are live: with all that they lack, if `has` holds for what they have. */
+  const settle = (has: (since: string | undefined) => boolean, now = cursor, spreadMs = 0) => {
+    for (const tab of tabs) {
+      const opened: [string, boolean][] = [];
+      const lacking = new Map<string, string>();
+      for (const [name, followed] of tab.follows) {
+        if (followed.live || (name && !asked!.includes(name))) continue;
+        const resumed = has(followed.since);
+        if (resumed) lacking.set(name, followed.since!);
+        else followed.since = now;
+        followed.live = true;
+        opened.push([name, resumed]);
+      }
+      if (!opened.length) continue;
+      for (const { frame, at } of ring) {
+        const lacks = frame.t === 'gap' ? [...lacking.keys()][0] : frame.t === 'message' ? frame.channel : '';
+        const since = lacking.get(lacks ?? '');
+        if (since && !(compare(at, since) <= 0)) tab.post(frame);
+      }
+      tab.post({ t: 'open', opened, spreadMs, cursor });
+    }
+  };
+
+  const frame = (name: string, data: never, id: string | undefined, size: number) => {
+    const repeated = name === 'message' && id && ahead.has(id);
+    const said = { t: name, ...(data as object), id } as Frame;
+    if (!['revalidate', 'message', 'gap'].includes(name)) return id && advance(id);
+    if (!repeated && (id || name !== 'message')) {
+      ring.push({ frame: said, chars: size, at: undefined });
+      chars += size;
+      if (next && name === 'message') heard.add(id!);
+    }
+    if (id) advance(id);
+    if (repeated) return;
+    said.cursor = cursor;
+    for (const tab of tabs) if (hears(tab, said)) tab.post(said);
+  };
+
+  const hears = ({ follows }: Tab, frame: Frame) => {
+    const followed = follows.get(frame.t === 'message' ? frame.channel : '');
+    if (!followed?.live) return false;
+    // What it came with, it has.
+    return frame.t !== 'message' || !(compare(frame.id, followed.since) <= 0);
+  };
+
+  const isLive = (tab: Tab, name: string) => tab.follows.get(name)?.live;
+
+  const advance = (id: string) => {
+    cursor = id;
+    floor ??= id;
+    for (let i = ring.length; i-- && !ring[i]!.at; ) ring[i]!.at = id;
+    for (const other of ahead) if (compare(other, id) <= 0) ahead.delete(other);
+    // While streams change places, all that the old one brought is needed.
+    while (!next && (ring.length > RING || chars > RING_CHARS) && ring[0]?.at) {
+      const oldest = ring.shift()!;
+      chars -= oldest.chars;
+      if (compare(oldest.at, floor) > 0) floor = oldest.at;
+    }
+  };
+
+  // --- Tabs ------------------------------------------------------------------------------------------------
+
+  const follow = (tab: Tab, follows: Follow[]) => {
+    const names = new Set(follows.map(([name]) => name));
+    for (const name of tab.follows.keys()) if (!names.has(name)) tab.follows.delete(name);
+    for (const [name, since] of follows) {
+      if (tab.follows.has(name)) continue;
+      tab.follows.set(name, { since, live: false });
+      // Also one that another tab follows: the server may have a value for who comes, or refuse by now.
+      if (name) anew = true;
+    }
+    gather();
+  };
+
+  const leave = (tab: Tab) => {
+    tabs.delete(tab);
+    gather();
+    if (tabs.size) return;
+    clearTimeout(leaving);
+    const close = () => {
+      if (tabs.size) return;
+      halt();
+      clearTimeout(gathering);
+      gathering = asked = cursor = floor = undefined;
+      ring = [];
+      ahead.clear();
+      chars = failures = 0;
+      unauthorized = false;
+      status = { state: 'connecting' };
+    };
+    if (lingerMs) leaving = setTimeout(close, lingerMs);
+    else close();
+  };
+
+  const wake = (why: 'online' | 'visible' | 'connect') => {
+    current?.check();
+    next?.check();
+    if (why === 'connect') {
+      unauthorized = false;
+      failures = 0;
+    }
+    const soon = why === 'visible' && Date.now() - attemptedAt < config.initial;
+    if (timer && (why === 'connect' || !(imposed || soon))) attempt();
+    // The network that it stood on may be gone.
+    else if (why === 'online' && current) anew = true;
+    else if (status.state === 'closed') anew = true;
+    gather();
+  };
+
+  /** A tab: what it says goes in, what it is told comes out through `post`. */
+  return (post: (message: ToTab) => void) => {
+    const tab: Tab = { post, follows: new Map() };
+    return (message: ToRelay) => {
+      if (message.t === 'join') {
+        config = message.config;
+        tabs.add(tab);
+        tab.follows.clear();
+        anew ||= config.anonymous || status.state === 'closed';
+        post({ t: 'status', status });
+        follow(tab, message.follows);
+      } else if (message.t === 'want') follow(tab, message.follows);
+      else if (message.t === 'leave') leave(tab);
+      else if (message.t === 'wake') wake(message.why);
+      else if (message.t === 'reply') answers.get(message.n)?.(message);
+    };
+  };
+};
