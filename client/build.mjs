@@ -70,6 +70,12 @@ const coreAt = (path) => ({
   setup: ({ onResolve }) => onResolve({ filter: /^\.\/index(\.[jt]s)?$/ }, () => ({ path, external: true })),
 });
 
+/** What a page runs itself where no worker runs it: the same file. */
+const workerBeside = {
+  name: 'worker',
+  setup: ({ onResolve }) => onResolve({ filter: /^\.\/worker(\.[jt]s)?$/ }, () => ({ path: './worker.js', external: true })),
+};
+
 /** A module of the npm package alone. */
 async function binding(entry, name = `${entry}.js`) {
   if (!existsSync(`${root}src/${entry}.ts`)) {
@@ -101,7 +107,7 @@ await mkdir(`${root}dist`);
 
 const worker = await serve('worker.js', 'worker');
 const __WORKER__ = JSON.stringify(`${worker.name}?v=${worker.hash}`);
-const client = await serve('client.js', 'index', { define: { __WORKER__ } });
+const client = await serve('client.js', 'index', { define: { __WORKER__ }, plugins: [workerBeside] });
 const auto = await serve('auto.js', 'auto', { plugins: [coreAt(`./${client.name}?v=${client.hash}`)] });
 await writeFile(`${root}dist/assets.rs`, included([client, worker, auto]));
 await writeFile(`${root}dist/THIRD-PARTY.txt`, [...notices.values()].join('\n'));

@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "2bbe0476921fac3c",
-        etag: "\"2bbe0476921fac3c\"",
+        hash: "21e16ecb16d55a0b",
+        etag: "\"21e16ecb16d55a0b\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "cac47a0c34042c9f",
-        etag: "\"cac47a0c34042c9f\"",
+        hash: "183638b5d4cf899e",
+        etag: "\"183638b5d4cf899e\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "c42b25a981fee3ed",
-        etag: "\"c42b25a981fee3ed\"",
+        hash: "76fab13ede8297cd",
+        etag: "\"76fab13ede8297cd\"",
         body: include_bytes!("auto.js"),
     },
 ]
