@@ -142,6 +142,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   };
 
   const become = (next: Status) => {
+    if (JSON.stringify(next) === JSON.stringify(status)) return;
     log('status', next);
     status = next;
     watchers.forEach((watcher) => guard(watcher));
@@ -152,7 +153,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   const receive = (message: ToTab) => {
     if (message.t === 'ask') return answer(message.n, message.what);
     if (!joined) return;
-    log(message.t, message);
+    if (message.t !== 'status') log(message.t, message);
     if ('cursor' in message && message.cursor) cursor = message.cursor;
     if (message.t === 'status') become(message.status);
     else if (message.t === 'revalidate') {

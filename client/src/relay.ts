@@ -121,7 +121,8 @@ export const createRelay = (lingerMs: number) => {
     if (!tabs.size) return;
     if (next || opening || (timer && (imposed || !current))) return;
     if (anew || wanted().join() !== asked?.join()) attempt();
-    else if (current) settle(covers);
+    // A tab that wants keys alone needs no other stream.
+    else if (current) settle((name) => !name, covers, cursor, 0);
   };
 
   // --- Attempts --------------------------------------------------------------------------------------------
@@ -227,9 +228,8 @@ export const createRelay = (lingerMs: number) => {
     const most = config.maxAttempts ?? maxAttempts ?? Infinity;
     if (failures > most || !most) return stop(reason);
     const offline = globalThis.navigator?.onLine === false;
-    let delay = imposed && !jitter ? retry! : (retry ?? 0) + Math.random() * step;
-    if (offline) delay = Math.max(delay, config.max);
-    delay = Math.min(delay, MAX_TIMEOUT);
+    const least = imposed && !jitter ? retry! : (retry ?? 0) + Math.random() * step;
+    const delay = Math.ceil(Math.min(offline ? Math.max(least, config.max) : least, MAX_TIMEOUT));
     clearTimeout(timer);
     timer = setTimeout(attempt, delay);
     if (!current) become(offline ? 'paused' : 'waiting', reason, Date.now() + delay);
@@ -238,15 +238,8 @@ export const createRelay = (lingerMs: number) => {
   /** Gives up. With a stream that is open, only what was to take its place. */
   const stop = (reason: string) => {
     if (current) {
-      const refused = new Set<string>();
-      for (const tab of tabs) {
-        for (const [name, followed] of tab.follows) {
-          if (!followed.live) refused.add(name);
-          followed.live = true;
-        }
-      }
-      each({ t: 'denied', denied: [...refused].map((channel) => ({ channel, code: reason })) });
-      return;
+      const refused = [...tabs].flatMap(({ follows }) => [...follows].filter(([, { live }]) => !live));
+      return each({ t: 'denied', denied: refused.map(([channel]) => ({ channel, code: reason })) });
     }
     halt();
     become('closed', reason);
@@ -288,18 +281,25 @@ export const createRelay = (lingerMs: number) => {
       if (!from) for (const tab of tabs) if (isLive(tab, '')) tab.post(gap);
     }
     become(live);
-    settle((since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
-    if (said.denied.length) each({ t: 'denied', denied: said.denied });
+    const denied = new Set(said.denied.map(({ channel }) => channel));
+    const follows = (name: string) => !name || (asked!.includes(name) && !denied.has(name));
+    settle(follows, (since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
+    if (denied.size) each({ t: 'denied', denied: said.denied });
     gather();
   };
 
   /** Those who waited are live: with all that they lack, if `has` holds for what they have. */
-  const settle = (has: (since: string | undefined) => boolean, now = cursor, spreadMs = 0) => {
+  const settle = (
+    follows: (name: string) => boolean,
+    has: (since: string | undefined) => boolean,
+    now: string | undefined,
+    spreadMs: number,
+  ) => {
     for (const tab of tabs) {
       const opened: [string, boolean][] = [];
       const lacking = new Map<string, string>();
       for (const [name, followed] of tab.follows) {
-        if (followed.live || (name && !asked!.includes(name))) continue;
+        if (followed.live || !follows(name)) continue;
         const resumed = has(followed.since);
         if (resumed) lacking.set(name, followed.since!);
         else followed.since = now;
