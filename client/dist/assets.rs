@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "2ed7f308bf89318b",
-        etag: "\"2ed7f308bf89318b\"",
+        hash: "ceb5401385b7279d",
+        etag: "\"ceb5401385b7279d\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "493f2f58ce5ae96f",
-        etag: "\"493f2f58ce5ae96f\"",
+        hash: "61f480df41a6709c",
+        etag: "\"61f480df41a6709c\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "2d1766b4c4b5cda0",
-        etag: "\"2d1766b4c4b5cda0\"",
+        hash: "f13c0b474366af45",
+        etag: "\"f13c0b474366af45\"",
         body: include_bytes!("auto.js"),
     },
 ]

@@ -170,6 +170,8 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       for (const { channel, code } of message.denied) {
         const followed = channels.get(channel);
         if (!followed || followed.denied?.code === code) continue;
+        followed.since = undefined;
+        followed.open = false;
         followed.denied = { code };
         toEach(channel, 'onError', followed.denied);
       }

@@ -239,10 +239,22 @@ export const createRelay = (lingerMs: number) => {
   const stop = (reason: string) => {
     if (current) {
       const refused = [...tabs].flatMap(({ follows }) => [...follows].filter(([, { live }]) => !live));
-      return each({ t: 'denied', denied: refused.map(([channel]) => ({ channel, code: reason })) });
+      return deny(refused.map(([channel]) => ({ channel, code: reason })));
     }
     halt();
     become('closed', reason);
+  };
+
+  /** They wait for a stream that follows them, and have no claim to what is said till then. */
+  const deny = (denied: Hello['denied']) => {
+    if (!denied.length) return;
+    for (const { channel } of denied) {
+      for (const { follows } of tabs) {
+        const followed = follows.get(channel);
+        if (followed) follows.set(channel, { since: undefined, live: false });
+      }
+    }
+    each({ t: 'denied', denied });
   };
 
   const halt = () => {
@@ -284,7 +296,7 @@ export const createRelay = (lingerMs: number) => {
     const denied = new Set(said.denied.map(({ channel }) => channel));
     const follows = (name: string) => !name || (asked!.includes(name) && !denied.has(name));
     settle(follows, (since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
-    if (denied.size) each({ t: 'denied', denied: said.denied });
+    deny(said.denied);
     gather();
   };
 
