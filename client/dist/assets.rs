@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "ceb5401385b7279d",
-        etag: "\"ceb5401385b7279d\"",
+        hash: "0a4b0b970f82be54",
+        etag: "\"0a4b0b970f82be54\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "61f480df41a6709c",
-        etag: "\"61f480df41a6709c\"",
+        hash: "2fb6c04fbeb5a554",
+        etag: "\"2fb6c04fbeb5a554\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "f13c0b474366af45",
-        etag: "\"f13c0b474366af45\"",
+        hash: "d6359e46d182b842",
+        etag: "\"d6359e46d182b842\"",
         body: include_bytes!("auto.js"),
     },
 ]

@@ -36,6 +36,7 @@ export const openLink = (
     const worker = new SharedWorker(url, { type: 'module', name, credentials: 'same-origin' });
     const { port } = worker;
     let ready = false;
+    heardAt = Date.now();
     const instead = () => {
       if (ready) return;
       ready = true;

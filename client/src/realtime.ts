@@ -24,17 +24,22 @@ import type {
 const LINGER_MS = 1_000;
 /** A request is followed by what it is for within this time. */
 const HELD_MS = 10_000;
+/** How often the worker is looked after. */
+const CHECK_MS = 30_000;
 /** How long the first stream waits for the page's first requests, to begin at their cursors. */
 const FIRST_MS = 2_000;
 
 interface Followed {
-  handlers: Set<ChannelHandlers<any>>;
-  /** What the page has of it; of no interest once it is open. */
+  /** Each with the cursor of what it has, if it said so. */
+  handlers: Map<ChannelHandlers<any>, string | undefined>;
+  /** From where on it is asked for; of no interest while it is open. */
   since: string | undefined;
-  /** Whether somebody said so: then what follows is all that the page lacks. */
-  known: boolean;
-  open: boolean;
-  connected?: { resumed: boolean };
+  /** What the page held when it was asked for. */
+  held?: string | undefined;
+  asked?: boolean;
+  open?: boolean;
+  /** It was open before. */
+  known?: boolean;
   denied?: { code: string };
   lingers?: ReturnType<typeof setTimeout>;
 }
@@ -60,31 +65,30 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   /** All up to it came, or was told to be missing; none yet. */
   let cursor = options.cursor;
   let live = false;
+  /** Where what it hears begins. */
+  let start: string | undefined;
   let scheduled: ReturnType<typeof setTimeout> | undefined;
   let letGo: ReturnType<typeof setTimeout> | undefined;
   let firstSince = 0;
 
   // --- What the page holds -----------------------------------------------------------------------------------
 
-  const held = { cursor: undefined as string | undefined, at: 0 };
+  let oldest: string | undefined;
+  let fetchedAt = 0;
 
   const hold = (other: string, early: boolean) => {
-    const now = Date.now();
-    if (live && now - held.at > HELD_MS) held.cursor = undefined;
+    if (!held()) oldest = undefined;
+    fetchedAt = Date.now();
     // Of two without an order the older: the server will say that it is none of its own.
-    if (!held.cursor || compare(other, held.cursor) < 0) held.cursor = other;
-    held.at = now;
+    if (!oldest || compare(other, oldest) < 0) oldest = other;
     // It was on its way when the stream began, and may have been read before.
     if (early && live && !(compare(other, start) >= 0)) stale([[]], 0, false, 'fresh');
   };
-  let start: string | undefined;
 
   const requests = createFetch(mount, () => !live, hold, () => scheduled && change());
 
-  const holds = () => {
-    if (!live) return lower(held.cursor, cursor);
-    return Date.now() - held.at < HELD_MS ? lower(held.cursor, cursor) : cursor;
-  };
+  /** The cursor of what the page has just fetched; of all that it holds, before it hears anything. */
+  const held = () => (live ? (Date.now() - fetchedAt < HELD_MS ? oldest : undefined) : lower(oldest, cursor));
 
   // --- To the relay ------------------------------------------------------------------------------------------
 
@@ -100,8 +104,16 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   });
 
   const follows = (): Follow[] => [
-    ['', live ? cursor : holds()],
-    ...[...channels].map(([name, { open, since }]): Follow => [name, open ? cursor : since]),
+    ['', live ? cursor : joined ? start : (start = held())],
+    ...[...channels].map(([name, followed]): Follow => {
+      if (!followed.asked) {
+        followed.asked = true;
+        followed.held = held();
+        const has = [...followed.handlers.values()].reduce(lower, followed.held);
+        followed.since = has ?? followed.since;
+      }
+      return [name, followed.open ? cursor : followed.since];
+    }),
   ];
 
   /** Something changed: join, say what is wanted now, or leave. Once for all that changes in a moment. */
@@ -123,11 +135,9 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       receive,
       () => joined && ((joined = false), tell()),
     );
-    if (joined) link.send({ t: 'want', follows: follows() });
-    else {
-      joined = true;
-      link.send({ t: 'join', config: config(), follows: follows() });
-    }
+    const wants = { follows: follows() };
+    link.send(joined ? { t: 'want', ...wants } : { t: 'join', config: config(), ...wants });
+    joined = true;
   };
 
   const leave = () => {
@@ -170,7 +180,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       for (const { channel, code } of message.denied) {
         const followed = channels.get(channel);
         if (!followed || followed.denied?.code === code) continue;
-        followed.since = undefined;
+        followed.since = followed.held = undefined;
         followed.open = false;
         followed.denied = { code };
         toEach(channel, 'onError', followed.denied);
@@ -182,19 +192,20 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     if (!name) {
       const again = live;
       live = true;
-      if (!again) start = cursor;
-      if (!resumed) stale([[]], spreadMs, false, again ? 'missed' : 'fresh');
+      if (!resumed) start = cursor;
+      // Or something was fetched meanwhile that is older than where it begins.
+      if (!resumed || compare(oldest, start) < 0) stale([[]], spreadMs, false, again ? 'missed' : 'fresh');
       return;
     }
     const followed = channels.get(name);
     if (!followed) return;
-    const again = followed.connected;
-    followed.open = true;
+    const { known, handlers, since, held } = followed;
+    followed.open = followed.known = true;
     delete followed.denied;
-    if (!again) {
-      followed.connected = { resumed: resumed && followed.known };
-      toEach(name, 'onConnect', followed.connected);
-    } else if (!resumed) gap('missed', spreadMs, [name]);
+    if (known) return resumed || gap('missed', spreadMs, [name]);
+    for (const [{ onConnect }, own] of [...handlers]) {
+      guard(() => onConnect?.({ resumed: resumed && compare(own ?? held, since) >= 0 }));
+    }
   };
 
   const answer = async (n: number, what: 'headers' | 'unauthorized') => {
@@ -247,7 +258,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   };
 
   const toEach = (name: string, what: keyof ChannelHandlers<any>, said: any) => {
-    for (const handlers of [...(channels.get(name)?.handlers ?? [])]) guard(() => handlers[what]?.(said));
+    for (const [handlers] of [...(channels.get(name)?.handlers ?? [])]) guard(() => handlers[what]?.(said));
   };
 
   // --- The page's own life -----------------------------------------------------------------------------------
@@ -267,22 +278,25 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     link!.send({ t: 'wake', why });
   };
 
-  let listening = false;
+  let life: AbortController | undefined;
   const listen = () => {
-    if (listening || typeof document === 'undefined') return;
-    listening = true;
-    addEventListener('pagehide', sleep);
-    addEventListener('pageshow', rise);
-    addEventListener('online', () => wake('online'));
-    document.addEventListener('freeze', sleep);
-    document.addEventListener('resume', rise);
-    document.addEventListener('visibilitychange', () => document.hidden || wake('visible'));
-    setInterval(() => joined && link!.check(), 30_000);
+    if (life || typeof document === 'undefined') return;
+    life = new AbortController();
+    const { signal } = life;
+    const on = (target: EventTarget, name: string, then: () => void) => target.addEventListener(name, then, { signal });
+    on(globalThis, 'pagehide', sleep);
+    on(globalThis, 'pageshow', rise);
+    on(globalThis, 'online', () => wake('online'));
+    on(document, 'freeze', sleep);
+    on(document, 'resume', rise);
+    on(document, 'visibilitychange', () => document.hidden || wake('visible'));
+    const timer = setInterval(() => joined && link!.check(), CHECK_MS);
+    signal.onabort = () => clearInterval(timer);
   };
 
   /** Somebody began or ceased to listen. */
   const listened = () => {
-    listen();
+    if (enabled) listen();
     clearTimeout(letGo);
     firstSince ||= Date.now();
     if (wanted()) change();
@@ -292,31 +306,28 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   const channel = (name: string, given: ChannelHandlers<any> | ((said: any) => void), { since }: ChannelOptions = {}) => {
     // A set of its own for each subscriber, also when two of them give the same.
     const handlers = typeof given === 'function' ? { onMessage: given } : { ...given };
-    let followed = channels.get(name);
+    let followed = channels.get(name)!;
     if (!followed) {
-      const recent = live ? (Date.now() - held.at < HELD_MS ? held.cursor : undefined) : lower(held.cursor, cursor);
-      const known = since ?? recent;
-      followed = { handlers: new Set(), since: lower(known, cursor), known: !!known, open: false };
+      // What is said from now on is heard in any case.
+      followed = { handlers: new Map(), since: cursor };
       channels.set(name, followed);
       listened();
-    } else {
-      const { connected, denied } = followed;
-      if (connected || denied) {
-        queueMicrotask(() => {
-          if (!followed!.handlers.has(handlers)) return;
-          if (denied) guard(() => handlers.onError?.(denied));
-          else guard(() => handlers.onConnect?.({ resumed: false }));
-        });
-      }
+    } else if (followed.known || followed.denied) {
+      // It comes late: what was said before it was told to others.
+      queueMicrotask(() => {
+        if (!followed.handlers.has(handlers)) return;
+        if (followed.denied) guard(() => handlers.onError?.(followed.denied!));
+        else guard(() => handlers.onConnect?.({ resumed: false }));
+      });
     }
     clearTimeout(followed.lingers);
-    followed.handlers.add(handlers);
+    followed.handlers.set(handlers, since);
     return once(() => {
       followed.handlers.delete(handlers);
       if (followed.handlers.size) return;
       followed.lingers = setTimeout(() => {
         channels.delete(name);
-        listened();
+        change();
       }, LINGER_MS);
     });
   };
@@ -349,6 +360,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     },
     connect() {
       enabled = true;
+      listen();
       if (status.state === 'closed' && !joined) become({ state: 'idle' });
       tell();
       wake('connect');
@@ -358,6 +370,9 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       clearTimeout(scheduled);
       scheduled = undefined;
       leave();
+      life?.abort();
+      life = undefined;
+      awake = true;
       become({ state: 'closed', reason: 'disconnect' });
     },
   };

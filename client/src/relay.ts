@@ -217,6 +217,8 @@ export const createRelay = (lingerMs: number) => {
       ask('unauthorized').then(then, () => then(false));
       return;
     }
+    // Too much was asked for: that goes on which is open.
+    if (current && [400, 414, 431].includes(code)) return refused(reason);
     // What the same request would be told again: 204, and most of 4xx.
     if (code === 204 || (code >= 400 && code < 500 && ![408, 425, 429].includes(code))) {
       return stop(code === 401 ? 'unauthorized' : reason);
@@ -235,12 +237,14 @@ export const createRelay = (lingerMs: number) => {
     if (!current) become(offline ? 'paused' : 'waiting', reason, Date.now() + delay);
   };
 
-  /** Gives up. With a stream that is open, only what was to take its place. */
+  const refused = (code: string) => {
+    settle((name) => !name, covers, cursor, 0);
+    const waiting = [...tabs].flatMap(({ follows }) => [...follows].filter(([, { live }]) => !live));
+    deny(waiting.map(([channel]) => ({ channel, code })));
+  };
+
+  /** Gives up. */
   const stop = (reason: string) => {
-    if (current) {
-      const refused = [...tabs].flatMap(({ follows }) => [...follows].filter(([, { live }]) => !live));
-      return deny(refused.map(([channel]) => ({ channel, code: reason })));
-    }
     halt();
     become('closed', reason);
   };
