@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "0a4b0b970f82be54",
-        etag: "\"0a4b0b970f82be54\"",
+        hash: "3dd69f2db37500d7",
+        etag: "\"3dd69f2db37500d7\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "2fb6c04fbeb5a554",
-        etag: "\"2fb6c04fbeb5a554\"",
+        hash: "a8b792cefd4715fd",
+        etag: "\"a8b792cefd4715fd\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "d6359e46d182b842",
-        etag: "\"d6359e46d182b842\"",
+        hash: "aafd1244a83b8e96",
+        etag: "\"aafd1244a83b8e96\"",
         body: include_bytes!("auto.js"),
     },
 ]
