@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "3dd69f2db37500d7",
-        etag: "\"3dd69f2db37500d7\"",
+        hash: "4d82d79ed797d735",
+        etag: "\"4d82d79ed797d735\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "a8b792cefd4715fd",
-        etag: "\"a8b792cefd4715fd\"",
+        hash: "0a993f6439d29b6e",
+        etag: "\"0a993f6439d29b6e\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "aafd1244a83b8e96",
-        etag: "\"aafd1244a83b8e96\"",
+        hash: "a97ac4a81b91b0e1",
+        etag: "\"a97ac4a81b91b0e1\"",
         body: include_bytes!("auto.js"),
     },
 ]

@@ -41,6 +41,9 @@ const RING_CHARS = 1_000_000;
 const GATHER_MS = 50;
 /** A stream that stood so long was no failure. */
 const STOOD_MS = 5_000;
+/** Till the first byte: the server answers at once. */
+const CONNECT_MS = 10_000;
+const HUSH_MS = 3_000;
 /** For answers of a tab. */
 const ASK_MS = 10_000;
 const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -62,6 +65,7 @@ export const createRelay = (lingerMs: number) => {
   let opening = 0;
   let openedAt = 0;
   let attemptedAt = 0;
+  let patience = CONNECT_MS;
   /** The next attempt differs from the one before also with the same channels. */
   let anew = false;
 
@@ -178,7 +182,7 @@ export const createRelay = (lingerMs: number) => {
       },
       credentials: config.credentials,
     };
-    const stream: Stream = openStream(`${config.url}/events?${query}`, init, {
+    const stream: Stream = openStream(`${config.url}/events?${query}`, init, patience, {
       event(name, data, id, size) {
         if (name === 'hello') hello(stream, data, id);
         else if (stream === current) frame(name, data, id, size);
@@ -227,8 +231,9 @@ export const createRelay = (lingerMs: number) => {
     // A `bye` is no failure: the server says when to come back.
     imposed = retry !== undefined;
     if (!imposed || jitter) failures++;
-    const most = config.maxAttempts ?? maxAttempts ?? Infinity;
-    if (failures > most || !most) return stop(reason);
+    if (failures >= (config.maxAttempts ?? maxAttempts ?? Infinity)) return stop(reason);
+    // The network that went silent may have more connections that the browser takes for good: leave them soon.
+    patience = reason === 'silence' && patience > HUSH_MS ? HUSH_MS : CONNECT_MS;
     const offline = globalThis.navigator?.onLine === false;
     const least = imposed && !jitter ? retry! : (retry ?? 0) + Math.random() * step;
     const delay = Math.ceil(Math.min(offline ? Math.max(least, config.max) : least, MAX_TIMEOUT));

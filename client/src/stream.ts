@@ -44,13 +44,11 @@ export interface Stream {
   check(): void;
 }
 
-/** Till the first byte: the server answers at once. */
-const CONNECT_MS = 10_000;
-
-export const openStream = (url: string, init: RequestInit, on: StreamEvents): Stream => {
+/** `patience`: how long it may be silent before `hello`, in ms. */
+export const openStream = (url: string, init: RequestInit, patience: number, on: StreamEvents): Stream => {
   const abort = new AbortController();
   let last = Date.now();
-  let silence = CONNECT_MS;
+  let silence = patience;
   let retry: number | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let done = false;
