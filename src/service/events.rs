@@ -1,6 +1,5 @@
 //! `GET {mount}/events`: the stream.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,13 +8,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 
 use super::error::{Caller, Unopened};
+use super::{RealtimeFuture, last, other_method};
 use crate::access::{Authorizing, Coming, Place};
 use crate::hub::{Ask, Options, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Grant, Hub, Refusal, SseBody, stream};
+
+/// Answers a request for a stream. HEAD has its headers and opens nothing.
+pub(super) fn answer(hub: &Hub, parts: Parts) -> RealtimeFuture {
+    match parts.method {
+        Method::GET => RealtimeFuture::events(Events::new(hub.clone(), parts)),
+        Method::HEAD => RealtimeFuture::ready(stream::with_headers(SseBody::empty())),
+        _ => RealtimeFuture::ready(other_method(&parts.method, "events are read with GET")),
+    }
+}
 
 /// One request for a stream: authorised, then opened.
 pub(super) struct Events {
@@ -51,7 +60,7 @@ struct Returns {
 }
 
 impl Events {
-    pub(super) fn new(hub: Hub, parts: Parts) -> Self {
+    fn new(hub: Hub, parts: Parts) -> Self {
         let mut caller = Caller::of(&hub, &parts);
         let state = match Query::read(&hub, &parts, &mut caller) {
             Err(why) => State::Refused(why),
@@ -156,14 +165,6 @@ fn require_https(options: &Options, parts: &Parts) -> Result<(), Unopened> {
         Ok(false) => Err(Unopened::Plain),
         Err(_) => Err(Unopened::Refused(Refusal::error("`require_https` panicked"))),
     }
-}
-
-/// The last value in a query under one of these names.
-fn last<'a>(query: &'a str, names: &[&str]) -> Option<Cow<'a, str>> {
-    form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, _)| names.contains(&&**name))
-        .last()
-        .map(|pair| pair.1)
 }
 
 /// The channels that a query asks for, each once, in their order.

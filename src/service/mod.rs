@@ -19,14 +19,18 @@
 //! # Ok(()) }
 //! ```
 //!
+//! `GET {mount}/client.js` is the browser client, with its `worker.js`, and `auto.js` for pages without a build step.
+//!
 //! The promise: nothing is opened before the request is authorised, and a stream that is refused for a while
 //! tells a browser to come back.
 //!
 #![doc = include_str!("../../docs/wire.md")]
 
+mod assets;
 mod error;
 mod events;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -82,35 +86,41 @@ where
 
     fn call(&mut self, request: Request<B>) -> RealtimeFuture {
         let (parts, _) = request.into_parts();
-        let path = parts.uri.path();
-        let endpoint = strip(path, &self.mount).unwrap_or(path);
-        if endpoint != "/events" || !self.hub.shared.options.enabled {
-            return RealtimeFuture::ready(error::response(
-                StatusCode::NOT_FOUND,
-                "notfound",
-                "there is nothing at this path",
-            ));
+        if !self.hub.shared.options.enabled {
+            return RealtimeFuture::ready(not_found());
         }
-        match parts.method {
-            Method::GET => RealtimeFuture(State::Events(Box::new(Events::new(self.hub.clone(), parts)))),
-            Method::HEAD => RealtimeFuture::ready(crate::stream::with_headers(SseBody::empty())),
-            Method::OPTIONS => {
-                let mut response = Response::new(SseBody::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                RealtimeFuture::ready(allow(response))
-            }
-            _ => RealtimeFuture::ready(allow(error::response(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "methodnotallowed",
-                "events are read with GET",
-            ))),
+        let path = parts.uri.path();
+        match strip(path, &self.mount).unwrap_or(path) {
+            "/events" => events::answer(&self.hub, parts),
+            path => RealtimeFuture::ready(assets::answer(path, &parts).unwrap_or_else(not_found)),
         }
     }
 }
 
-fn allow(mut response: Response<SseBody>) -> Response<SseBody> {
+fn not_found() -> Response<SseBody> {
+    error::response(StatusCode::NOT_FOUND, "notfound", "there is nothing at this path")
+}
+
+/// The answer of what is read with GET to any method but that and HEAD.
+fn other_method(method: &Method, refusal: &str) -> Response<SseBody> {
+    let mut response = match *method {
+        Method::OPTIONS => {
+            let mut response = Response::new(SseBody::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        _ => error::response(StatusCode::METHOD_NOT_ALLOWED, "methodnotallowed", refusal),
+    };
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
+}
+
+/// The last value in a query under one of these names.
+fn last<'a>(query: &'a str, names: &[&str]) -> Option<Cow<'a, str>> {
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| names.contains(&&**name))
+        .last()
+        .map(|pair| pair.1)
 }
 
 /// The response to come; of [`RealtimeService`].
@@ -124,6 +134,10 @@ enum State {
 impl RealtimeFuture {
     fn ready(response: Response<SseBody>) -> Self {
         RealtimeFuture(State::Ready(Some(response)))
+    }
+
+    fn events(events: Events) -> Self {
+        RealtimeFuture(State::Events(Box::new(events)))
     }
 }
 

@@ -38,6 +38,7 @@ macro_rules! for_each_example {
                 headers::what_was_read_has_a_cursor_and_nothing_else,
                 mount::it_ends_at_the_borders_of_segments,
                 mount::it_says_which_methods_it_has,
+                mount::it_has_the_browser_client,
                 ends::clients_that_go_away_are_let_go,
                 ends::sigint_ends_it,
                 ends::sigterm_ends_it_though_a_client_does_not_read,
