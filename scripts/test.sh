@@ -65,6 +65,21 @@ install_tools() {
     done
 }
 
+# Debian's node is older than the client's tools ask for (`engines` in client/package.json). Of npm's packages then, and
+# npm with it: Debian's npm finds its parts with Debian's node alone.
+install_node() {
+    local installed=$PWD/target/node/node_modules/.bin
+    ! is_recent node || return 0
+    is_recent "$installed/node" || npm install --prefix target/node --no-audit --no-fund node@24 npm@11
+    export PATH=$installed:$PATH
+    is_recent node || fail "node 22.12 or newer is needed; install it by hand"
+}
+
+is_recent() {
+    "$1" -e 'const [major, minor] = process.versions.node.split(".").map(Number);
+        process.exit(major > 22 || (major === 22 && minor >= 12) ? 0 : 1)' 2>/dev/null
+}
+
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
 }
@@ -82,7 +97,30 @@ unpack() {
     [[ -x $2/usr/sbin/$1 ]] || fail "the package $1 has no $1 in it here; install it by hand"
 }
 
-# Clients of streams that others wrote. Debian's node is older than they ask for, and npm warns; they work on 18.
+# What the crate serves is what its sources build, byte for byte, and no larger than promised.
+client() (
+    cd client
+    npm ci
+    npm run types
+    npm test
+    npm run build
+    npm run size
+    npm run lint
+    git diff --exit-code --stat -- dist || fail "client/dist is not what its sources build; commit what is there now"
+    local unknown
+    unknown=$(git ls-files --others --exclude-standard -- dist)
+    [[ -z $unknown ]] || fail "the client's build made what is not committed: $unknown"
+)
+
+# That the crate builds from what is published of it: without Node, and with nothing of node_modules.
+package() {
+    local files
+    files=$(cargo package --list --allow-dirty -p tower-revalidate)
+    [[ $files != *node_modules* ]] || fail "node_modules would be published"
+    cargo package --allow-dirty --quiet -p tower-revalidate
+}
+
+# Clients of streams that others wrote.
 npm_packages() {
     (cd tests/e2e/node && npm ci)
 }
@@ -114,10 +152,13 @@ cargo fmt --version >/dev/null || fail "rustfmt is needed: rustup component add 
 cargo clippy --version >/dev/null || fail "clippy is needed: rustup component add clippy"
 
 step "tools" install_tools
+step "node" install_node
 step "format" cargo fmt --all --check
+step "client" client
 step "lints" cargo clippy --workspace --all-targets --all-features -- -D warnings
 step "docs" docs
 step "each feature alone" each_feature_alone
+step "package" package
 step "cargo test" cargo test --all-features
 step "npm" npm_packages
 step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p example-poem -p example-salvo -p example-warp -p e2e
