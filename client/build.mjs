@@ -7,8 +7,9 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -64,25 +65,23 @@ async function notice(name) {
   return { title, text: `${title}\n\n${(await readFile(`${folder}LICENSE`, 'utf8')).trim()}\n` };
 }
 
-/** The core of what imports it at run time is the page's one, beside it: a second one would open a second stream. */
-const coreAt = (path) => ({
-  name: 'core',
-  setup: ({ onResolve }) => onResolve({ filter: /^\.\/index(\.[jt]s)?$/ }, () => ({ path, external: true })),
+/** What imports this file of `src` asks for it at run time, at a path beside its own. */
+const beside = (file, path) => ({
+  name: `${file} beside`,
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\.?\// }, (asked) => {
+      const isFile = join(asked.resolveDir, asked.path).replace(/\.[jt]s$/, '') === join(root, 'src', file);
+      return isFile ? { path, external: true } : undefined;
+    }),
 });
 
-/** What a page runs itself where no worker runs it: the same file. */
-const workerBeside = {
-  name: 'worker',
-  setup: ({ onResolve }) => onResolve({ filter: /^\.\/worker(\.[jt]s)?$/ }, () => ({ path: './worker.js', external: true })),
-};
-
-/** A module of the npm package alone. */
+/** A module of the npm package alone. Its core is the app's: a second one would open a second stream. */
 async function binding(entry, name = `${entry}.js`) {
   if (!existsSync(`${root}src/${entry}.ts`)) {
     console.warn(`there is no src/${entry}.ts yet`);
     return;
   }
-  const { code } = await bundle(entry, { packages: 'external', plugins: [coreAt('./client.js')] });
+  const { code } = await bundle(entry, { packages: 'external', plugins: [beside('index', './client.js')] });
   await writeFile(`${root}dist/${name}`, code);
 }
 
@@ -107,8 +106,12 @@ await mkdir(`${root}dist`);
 
 const worker = await serve('worker.js', 'worker');
 const __WORKER__ = JSON.stringify(`${worker.name}?v=${worker.hash}`);
-const client = await serve('client.js', 'index', { define: { __WORKER__ }, plugins: [workerBeside] });
-const auto = await serve('auto.js', 'auto', { plugins: [coreAt(`./${client.name}?v=${client.hash}`)] });
+// What a page runs itself where no worker runs it is the worker's file.
+const client = await serve('client.js', 'index', {
+  define: { __WORKER__ },
+  plugins: [beside('worker', './worker.js')],
+});
+const auto = await serve('auto.js', 'auto', { plugins: [beside('index', `./${client.name}?v=${client.hash}`)] });
 await writeFile(`${root}dist/assets.rs`, included([client, worker, auto]));
 await writeFile(`${root}dist/THIRD-PARTY.txt`, [...notices.values()].join('\n'));
 await Promise.all(['tanstack', 'swr', 'react'].map((entry) => binding(entry)));
@@ -117,6 +120,15 @@ await binding('auto', 'auto.npm.js');
 
 const tsc = createRequire(import.meta.url).resolve('typescript/package.json').replace(/package\.json$/, 'bin/tsc');
 execFileSync(process.execPath, [tsc, '--project', root, '--emitDeclarationOnly'], { stdio: 'inherit' });
+
+// Node's own rules, by which some projects check their types, ask for the extension.
+for (const name of await readdir(`${root}dist/types`, { recursive: true })) {
+  if (!name.endsWith('.d.ts')) continue;
+  const file = `${root}dist/types/${name}`;
+  const text = await readFile(file, 'utf8');
+  const whole = (specifier) => (existsSync(join(dirname(file), `${specifier}.d.ts`)) ? `${specifier}.js` : specifier);
+  await writeFile(file, text.replace(/(?<=\b(?:from |import\()')\.[^']+/g, whole));
+}
 
 // The package is licensed as the crate is, in whose root the texts are.
 await Promise.all(['LICENSE-APACHE', 'LICENSE-MIT'].map((name) => copyFile(`${root}../${name}`, root + name)));
