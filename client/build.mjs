@@ -12,6 +12,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { minify } from 'terser';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'));
@@ -43,7 +44,8 @@ async function bundle(entry, options = {}) {
 
 /** A file that the crate serves, and its hash. */
 async function serve(name, entry, options) {
-  const { code, sources } = await bundle(entry, { minify: true, ...options });
+  const { code: bundled, sources } = await bundle(entry, options);
+  const { code } = await minify(bundled, { module: true, ecma: 2020, compress: { passes: 3 } });
   const packages = new Set(sources.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []));
   const whose = [`tower-revalidate ${version}, MIT OR Apache-2.0`];
   for (const name of [...packages].sort()) {

@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "4d82d79ed797d735",
-        etag: "\"4d82d79ed797d735\"",
+        hash: "d8179aa5ba1ed0e2",
+        etag: "\"d8179aa5ba1ed0e2\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "0a993f6439d29b6e",
-        etag: "\"0a993f6439d29b6e\"",
+        hash: "96a57439661ce470",
+        etag: "\"96a57439661ce470\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "a97ac4a81b91b0e1",
-        etag: "\"a97ac4a81b91b0e1\"",
+        hash: "8029917dc4b9a9dc",
+        etag: "\"8029917dc4b9a9dc\"",
         body: include_bytes!("auto.js"),
     },
 ]
