@@ -1,0 +1,4 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests wait for conditions; the timeout is a hang guard only. A DOM is asked for by the files that need one.
+export default defineConfig({ test: { include: ['test/**/*.test.{ts,tsx}'], testTimeout: 60_000 } });
