@@ -2,8 +2,8 @@
 [
     Asset {
         path: "/client.js",
-        hash: "d8179aa5ba1ed0e2",
-        etag: "\"d8179aa5ba1ed0e2\"",
+        hash: "86cc9e93ba220c72",
+        etag: "\"86cc9e93ba220c72\"",
         body: include_bytes!("client.js"),
     },
     Asset {
@@ -14,8 +14,8 @@
     },
     Asset {
         path: "/auto.js",
-        hash: "8029917dc4b9a9dc",
-        etag: "\"8029917dc4b9a9dc\"",
+        hash: "7a1b3951c0f39eea",
+        etag: "\"7a1b3951c0f39eea\"",
         body: include_bytes!("auto.js"),
     },
 ]
