@@ -1,0 +1,22 @@
+// Chromium, and htmx in it without the network.
+
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const require = createRequire(import.meta.url);
+const HTMX = { 2: require.resolve('htmx2/dist/htmx.min.js'), 4: require.resolve('htmx.org/dist/htmx.min.js') };
+
+export const launch = () =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+
+/** A context of its own, in which whatever pages load from elsewhere is htmx of this version. */
+export async function contextOf(browser, htmx) {
+  const context = await browser.newContext();
+  await context.route(/^https:/, (route) =>
+    htmx ? route.fulfill({ path: HTMX[htmx], contentType: 'text/javascript' }) : route.abort(),
+  );
+  return context;
+}
