@@ -79,7 +79,7 @@ impl Chromium {
         tab.switch().await;
         self.client.goto(url).await.expect("the page loads");
         tab.run("window.sameDocument = true").await;
-        tab.is("live").await;
+        tab.is("open").await;
         tab
     }
 
@@ -127,9 +127,15 @@ impl Tab<'_> {
         self.run("return window.sameDocument === true").await == json!(true)
     }
 
-    /// Waits until the page says this of its stream: `live` or `connecting`.
+    /// Waits until the page says this of its stream: `open`, `waiting`, …
     pub async fn is(&self, state: &str) {
         crate::eventually("the state of the stream", state.to_owned(), async || self.state().await).await;
+    }
+
+    /// Waits until the page says that its stream is down, between two attempts or in one.
+    pub async fn is_down(&self) {
+        let down = async || ["waiting", "connecting"].contains(&self.state().await.as_str());
+        crate::eventually("the stream to be down", true, down).await;
     }
 
     /// What the page says of its stream.
@@ -137,11 +143,9 @@ impl Tab<'_> {
         self.texts("#state").await.concat()
     }
 
-    /// Waits until the browser gave its stream up.
-    pub async fn gave_up(&self) {
-        let closed =
-            async || self.run("return source.readyState === EventSource.CLOSED").await == json!(true);
-        crate::eventually("the browser to give up", true, closed).await;
+    /// Waits until this stands in its log.
+    pub async fn logs(&self, text: &str) {
+        crate::eventually(text, true, async || self.log().await.contains(text)).await;
     }
 
     /// Waits until it shows these posts.
@@ -157,9 +161,12 @@ impl Tab<'_> {
         self.find(&format!("form[data-url='{url}'] button")).await.click().await.expect("one can press it");
     }
 
-    /// Chooses who the user is.
+    /// Chooses who the user is, and waits for the page and the stream of that user.
     pub async fn sign_in(&self, user: &str) {
         self.find("#user").await.select_by_label(user).await.expect("the demo knows them");
+        crate::eventually("another document", false, async || self.is_the_same_document().await).await;
+        self.run("window.sameDocument = true").await;
+        self.is("open").await;
     }
 
     async fn find(&self, selector: &str) -> Element {

@@ -31,6 +31,8 @@ enum State {
 pub struct Traffic {
     /// The requests for a stream, each with the `Last-Event-ID` that it had, if any.
     pub asked: Vec<Option<String>>,
+    /// The connections that are open, and on which a stream was asked for.
+    pub streams: usize,
     /// What came from the server, over all connections, with HTTP's own framing.
     pub told: String,
 }
@@ -97,7 +99,7 @@ async fn pass_on(
     mut state: watch::Receiver<State>,
     traffic: watch::Sender<Traffic>,
 ) {
-    let mut asks = Asks::default();
+    let mut asks = Asks::on(traffic.clone());
     let now = *state.borrow();
     match now {
         State::Cut => {}
@@ -107,7 +109,7 @@ async fn pass_on(
             let answer = format!("HTTP/1.1 {status} \r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             let _ = client.write_all(answer.as_bytes()).await;
             let _ = client.shutdown().await;
-            asks.note(&buffer[..read], &traffic);
+            asks.note(&buffer[..read]);
         }
         State::Whole => {
             let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
@@ -115,7 +117,7 @@ async fn pass_on(
             let (mut from_server, mut to_server) = server.split();
             let both = async {
                 tokio::try_join!(
-                    carry(&mut from_client, &mut to_server, |bytes| asks.note(bytes, &traffic)),
+                    carry(&mut from_client, &mut to_server, |bytes| asks.note(bytes)),
                     carry(&mut from_server, &mut to_client, |bytes| {
                         let text = String::from_utf8_lossy(bytes);
                         traffic.send_modify(|traffic| traffic.told.push_str(&text));
@@ -147,23 +149,40 @@ async fn carry(
     }
 }
 
-/// Finds the requests for a stream in what one connection sends.
-#[derive(Default)]
-struct Asks(String);
+/// Finds the requests for a stream in what one connection sends. Lives as long as the connection.
+struct Asks {
+    text: String,
+    found: bool,
+    traffic: watch::Sender<Traffic>,
+}
 
 impl Asks {
-    fn note(&mut self, bytes: &[u8], traffic: &watch::Sender<Traffic>) {
-        self.0.push_str(&String::from_utf8_lossy(bytes));
-        while let Some((head, rest)) = self.0.split_once("\r\n\r\n") {
+    fn on(traffic: watch::Sender<Traffic>) -> Self {
+        Asks { text: String::new(), found: false, traffic }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.text.push_str(&String::from_utf8_lossy(bytes));
+        while let Some((head, rest)) = self.text.split_once("\r\n\r\n") {
             // In front of it there may be the body of the request before.
             if let Some(begin) = head.find("GET /realtime/events") {
                 let id = head[begin..].lines().find_map(|line| {
                     let (name, value) = line.split_once(':')?;
                     name.eq_ignore_ascii_case("last-event-id").then(|| value.trim().to_owned())
                 });
-                traffic.send_modify(|traffic| traffic.asked.push(id));
+                let first = !std::mem::replace(&mut self.found, true);
+                self.traffic.send_modify(|traffic| {
+                    traffic.asked.push(id);
+                    traffic.streams += usize::from(first);
+                });
             }
-            self.0 = rest.to_owned();
+            self.text = rest.to_owned();
         }
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.traffic.send_modify(|traffic| traffic.streams -= usize::from(self.found));
     }
 }
