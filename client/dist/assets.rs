@@ -14,8 +14,8 @@
     },
     Asset {
         path: "/auto.js",
-        hash: "7a1b3951c0f39eea",
-        etag: "\"7a1b3951c0f39eea\"",
+        hash: "c31b31d731c944b5",
+        etag: "\"c31b31d731c944b5\"",
         body: include_bytes!("auto.js"),
     },
 ]
