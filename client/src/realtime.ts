@@ -129,7 +129,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   const wanted = () => keys.size > 0 || channels.size > 0;
 
   const tell = () => {
-    if (!enabled || !awake || !wanted()) return leave();
+    if (!enabled || !awake || !wanted() || (!joined && status.state === 'closed')) return leave();
     link ??= openLink(
       share ? { url: `${mount}/${__WORKER__}`, name: `tower-revalidate ${__VERSION__} ${identity ?? ''} ${mount}` } : undefined,
       receive,
@@ -148,7 +148,8 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       followed.open = false;
     }
     link!.send({ t: 'leave' });
-    if (status.state !== 'closed') become({ state: awake ? 'idle' : 'paused' });
+    // A page that comes back from the cache is as good as a new one.
+    if (!awake || status.state !== 'closed') become({ state: awake ? 'idle' : 'paused' });
   };
 
   const become = (next: Status) => {

@@ -122,7 +122,7 @@ export const createRelay = (lingerMs: number) => {
   };
 
   const sync = () => {
-    if (!tabs.size) return;
+    if (!tabs.size || status.state === 'closed') return;
     if (next || opening || (timer && (imposed || !current))) return;
     if (anew || wanted().join() !== asked?.join()) attempt();
     // A tab that wants keys alone needs no other stream.
@@ -411,16 +411,21 @@ export const createRelay = (lingerMs: number) => {
   const wake = (why: 'online' | 'visible' | 'connect') => {
     current?.check();
     next?.check();
-    if (why === 'connect') {
-      unauthorized = false;
-      failures = 0;
-    }
+    if (why === 'connect') reopen();
     const soon = why === 'visible' && Date.now() - attemptedAt < config.initial;
     if (timer && (why === 'connect' || !(imposed || soon))) attempt();
     // The network that it stood on may be gone.
     else if (why === 'online' && current) anew = true;
-    else if (status.state === 'closed') anew = true;
     gather();
+  };
+
+  /** Also what was given up. */
+  const reopen = () => {
+    unauthorized = false;
+    failures = 0;
+    if (status.state !== 'closed') return;
+    anew = true;
+    become('connecting');
   };
 
   /** A tab: what it says goes in, what it is told comes out through `post`. */
@@ -431,8 +436,9 @@ export const createRelay = (lingerMs: number) => {
         config = message.config;
         tabs.add(tab);
         tab.follows.clear();
-        anew ||= config.anonymous || status.state === 'closed';
-        post({ t: 'status', status });
+        anew ||= config.anonymous;
+        if (status.state === 'closed') reopen();
+        else post({ t: 'status', status });
         follow(tab, message.follows);
       } else if (message.t === 'want') follow(tab, message.follows);
       else if (message.t === 'leave') leave(tab);
