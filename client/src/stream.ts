@@ -44,6 +44,8 @@ export interface Stream {
   check(): void;
 }
 
+const CURSOR = /^[0-9a-z]{1,16}-[0-9a-f]{1,16}$/;
+
 /** `patience`: how long it may be silent before `hello`, in ms. */
 export const openStream = (url: string, init: RequestInit, patience: number, on: StreamEvents): Stream => {
   const abort = new AbortController();
@@ -80,8 +82,9 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
       if (event === 'bye') end({ reason: read.reason, retry: retry ?? 1_000 });
       else on.event(event ?? '', read as never, id, data.length);
     },
-    // The heartbeat says its cursor twice. The comment is what any parser reports.
-    onComment: (id) => done || on.cursor(id),
+    // The heartbeat says its cursor twice. The comment is what any parser reports; a server that may not acknowledge
+    // anything sends an empty one, and a proxy its own.
+    onComment: (id) => done || !CURSOR.test(id) || on.cursor(id),
     onRetry: (ms) => (retry = ms),
   });
 
