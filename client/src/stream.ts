@@ -78,7 +78,10 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
     onEvent({ id, event, data }) {
       if (done) return;
       const read = JSON.parse(data);
-      if (event === 'hello') silence = 2.5 * read.heartbeatMs;
+      if (event === 'hello') {
+        silence = 2.5 * read.heartbeatMs;
+        check();
+      }
       if (event === 'bye') end({ reason: read.reason, retry: retry ?? 1_000 });
       else on.event(event ?? '', read as never, id, data.length);
     },
