@@ -32,7 +32,7 @@ const FIRST_MS = 2_000;
 interface Followed {
   /** Each with the cursor of what it has, if it said so. */
   handlers: Map<ChannelHandlers<any>, string | undefined>;
-  /** From where on it is asked for; of no interest while it is open. */
+  /** From where on it is asked for; then its last message. */
   since: string | undefined;
   /** What the page held when it was asked for. */
   held?: string | undefined;
@@ -112,9 +112,12 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
         const has = [...followed.handlers.values()].reduce(lower, followed.held);
         followed.since = has ?? followed.since;
       }
-      return [name, followed.open ? cursor : followed.since];
+      return [name, place(followed)];
     }),
   ];
+
+  /** What it has: all up to the cursor, and what came above it, before a stream that began lower took the place. */
+  const place = ({ open, since }: Followed) => (open && !(compare(since, cursor) > 0) ? cursor : since);
 
   /** Something changed: join, say what is wanted now, or leave. Once for all that changes in a moment. */
   const change = () => {
@@ -144,7 +147,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     if (!joined) return;
     joined = false;
     for (const followed of channels.values()) {
-      if (followed.open) followed.since = cursor;
+      followed.since = place(followed);
       followed.open = false;
     }
     link!.send({ t: 'leave' });
@@ -173,6 +176,8 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       if (own !== 'skip') stale(keys, spreadMs, !!own);
     } else if (message.t === 'message') {
       const { t, cursor, ...said } = message;
+      const followed = channels.get(said.channel);
+      if (followed && said.id) followed.since = said.id;
       toEach(said.channel, 'onMessage', said as Message);
     } else if (message.t === 'gap') gap(message.reason, message.spreadMs, message.channels);
     else if (message.t === 'open') {
@@ -203,6 +208,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     const { known, handlers, since, held } = followed;
     followed.open = followed.known = true;
     delete followed.denied;
+    if (!resumed) followed.since = undefined;
     if (known) return resumed || gap('missed', spreadMs, [name]);
     for (const [{ onConnect }, own] of [...handlers]) {
       guard(() => onConnect?.({ resumed: resumed && compare(own ?? held, since) >= 0 }));

@@ -4,8 +4,9 @@
  *
  * It keeps a cursor: all up to it was handed to the tabs. Its stream follows what all tabs together follow; when that
  * changes, another stream is opened at the cursor and takes the first one's place with its `hello` (PROTOCOL R12), so
- * that nothing is missed, and what both brought is handed on once. A ring of the last frames serves a tab that comes
- * with a cursor of its own: a new page, or one that slept.
+ * that nothing is missed. What both brought of a channel is handed on once: each tab has a place of its own in each
+ * channel, which only ever rises. A ring of the last keys serves a tab that comes with a cursor of its own: a new page,
+ * or one that slept.
  */
 
 import { compare } from './cursor';
@@ -24,7 +25,7 @@ interface Entry {
 
 /** What a tab has of a channel, or of the keys. */
 interface Followed {
-  /** It has everything up to here, and needs what comes after. */
+  /** It has everything up to here, of a channel the last message; and needs what comes after. */
   since: string | undefined;
   /** It hears what the stream brings. Till then it waits for a stream that follows the channel. */
   live: boolean;
@@ -57,10 +58,9 @@ export const createRelay = (lingerMs: number) => {
   /** The stream that is heard, and the one that will take its place, or is the first. */
   let current: Stream | undefined;
   let next: Stream | undefined;
-  /** What the newest attempt asked for, where it began, and the ids that came since on the stream before. */
+  /** What the newest attempt asked for, and where it began. */
   let asked: string[] | undefined;
   let from: string | undefined;
-  let heard = new Set<string>();
   let session = '';
   let opening = 0;
   let openedAt = 0;
@@ -74,8 +74,6 @@ export const createRelay = (lingerMs: number) => {
   let floor: string | undefined;
   let ring: Entry[] = [];
   let chars = 0;
-  /** Handed to the tabs already, though above the cursor: a new stream brings it again. */
-  let ahead = new Set<string>();
 
   let failures = 0;
   let maxAttempts: number | undefined;
@@ -167,8 +165,6 @@ export const createRelay = (lingerMs: number) => {
     if (turn !== opening) return;
     opening = 0;
     from = start();
-    heard = new Set(ahead);
-    for (const { frame } of ring) if (frame.t === 'message' && compare(frame.id, from) > 0) heard.add(frame.id!);
 
     const query = new URLSearchParams();
     if (asked[0]) query.set('channels', asked.join());
@@ -291,11 +287,9 @@ export const createRelay = (lingerMs: number) => {
     if (said.resumed) {
       cursor = from;
       floor ??= from;
-      ahead = heard;
     } else {
       ring = [];
       chars = 0;
-      ahead.clear();
       cursor = floor = id;
       // After a strange cursor, the server's own gap follows.
       const gap: ToTab = { t: 'gap', reason: 'fresh', spreadMs: said.spreadMs, cursor };
@@ -318,36 +312,27 @@ export const createRelay = (lingerMs: number) => {
   ) => {
     for (const tab of tabs) {
       const opened: [string, boolean][] = [];
-      const lacking = new Map<string, string>();
       for (const [name, followed] of tab.follows) {
         if (followed.live || !follows(name)) continue;
         const resumed = has(followed.since);
-        if (resumed) lacking.set(name, followed.since!);
-        else followed.since = now;
+        // What it lacks of a channel the stream brings.
+        if (!resumed) followed.since = now;
+        else if (!name) for (const { frame, at } of ring) if (!(compare(at, followed.since) <= 0)) tab.post(frame);
         followed.live = true;
         opened.push([name, resumed]);
       }
-      if (!opened.length) continue;
-      for (const { frame, at } of ring) {
-        const lacks = frame.t === 'gap' ? [...lacking.keys()][0] : frame.t === 'message' ? frame.channel : '';
-        const since = lacking.get(lacks ?? '');
-        if (since && !(compare(at, since) <= 0)) tab.post(frame);
-      }
-      tab.post({ t: 'open', opened, spreadMs, cursor });
+      if (opened[0]) tab.post({ t: 'open', opened, spreadMs, cursor });
     }
   };
 
   const frame = (name: string, data: never, id: string | undefined, size: number) => {
-    const repeated = name === 'message' && id && ahead.has(id);
     const said = { t: name, ...(data as object), id } as Frame;
     if (!['revalidate', 'message', 'gap'].includes(name)) return id && advance(id);
-    if (!repeated && (id || name !== 'message')) {
+    if (name !== 'message') {
       ring.push({ frame: said, chars: size, at: undefined });
       chars += size;
-      if (next && name === 'message') heard.add(id!);
     }
     if (id) advance(id);
-    if (repeated) return;
     said.cursor = cursor;
     for (const tab of tabs) if (hears(tab, said)) tab.post(said);
   };
@@ -355,8 +340,11 @@ export const createRelay = (lingerMs: number) => {
   const hears = ({ follows }: Tab, frame: Frame) => {
     const followed = follows.get(frame.t === 'message' ? frame.channel : '');
     if (!followed?.live) return false;
-    // What it came with, it has.
-    return frame.t !== 'message' || !(compare(frame.id, followed.since) <= 0);
+    if (frame.t !== 'message' || !frame.id) return true;
+    // It came with it, or the stream before brought it.
+    if (compare(frame.id, followed.since) <= 0) return false;
+    followed.since = frame.id;
+    return true;
   };
 
   const isLive = (tab: Tab, name: string) => tab.follows.get(name)?.live;
@@ -365,9 +353,7 @@ export const createRelay = (lingerMs: number) => {
     cursor = id;
     floor ??= id;
     for (let i = ring.length; i-- && !ring[i]!.at; ) ring[i]!.at = id;
-    for (const other of ahead) if (compare(other, id) <= 0) ahead.delete(other);
-    // While streams change places, all that the old one brought is needed.
-    while (!next && (ring.length > RING || chars > RING_CHARS) && ring[0]?.at) {
+    while ((ring.length > RING || chars > RING_CHARS) && ring[0]?.at) {
       const oldest = ring.shift()!;
       chars -= oldest.chars;
       if (compare(oldest.at, floor) > 0) floor = oldest.at;
@@ -399,7 +385,6 @@ export const createRelay = (lingerMs: number) => {
       clearTimeout(gathering);
       gathering = asked = cursor = floor = undefined;
       ring = [];
-      ahead.clear();
       chars = failures = 0;
       unauthorized = false;
       status = { state: 'connecting' };
