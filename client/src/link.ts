@@ -22,6 +22,7 @@ export const openLink = (
   again: () => void,
 ): Link => {
   let send: (message: ToRelay) => void;
+  let drop: () => void;
   let heardAt = Infinity;
 
   // What the worker runs, fetched only where no worker runs it.
@@ -37,11 +38,15 @@ export const openLink = (
     const { port } = worker;
     let ready = false;
     heardAt = Date.now();
+    // It may only have slept, and would go on telling.
+    drop = () => {
+      port.postMessage({ t: 'leave' } satisfies ToRelay);
+      port.close();
+    };
     const instead = () => {
       if (ready) return;
       ready = true;
-      send({ t: 'leave' });
-      port.close();
+      drop();
       local();
       again();
     };
@@ -71,6 +76,7 @@ export const openLink = (
     send: (message) => send(message),
     check() {
       if (Date.now() - heardAt < SILENT_MS) return;
+      drop();
       shared(worker!);
       again();
     },
