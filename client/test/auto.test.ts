@@ -50,8 +50,21 @@ function hear(...names: string[]): string[] {
   return heard;
 }
 
+/** The browser tells of a request that ended. */
+let requested: (entry: object) => void;
+
 beforeEach(() => {
   undo = () => {};
+  vi.stubGlobal(
+    'PerformanceObserver',
+    class {
+      observe() {}
+      disconnect() {}
+      constructor(told: (list: object) => void) {
+        requested = (entry) => told({ getEntries: () => [entry] });
+      }
+    },
+  );
   asked = [];
   hide(false);
   vi.stubGlobal('fetch', (url: string) =>
@@ -89,7 +102,8 @@ describe('keys in attributes', () => {
 
   test('JSON says exactly what it says, one key or several', () => {
     const one = ofRevalidate('["posts", {"tag": "a.b", "page": 2}]');
-    expect([one(['posts', { page: 2, tag: 'a.b' }]), one(['posts', { page: 3 }]), one(['posts'])]).toEqual([true, false, true]);
+    expect(one(['posts', { page: 2, tag: 'a.b' }])).toBe(true);
+    expect([one(['posts', { page: 3 }]), one(['posts'])]).toEqual([false, true]);
     expect(ofRevalidate('["posts", 7]')(['posts', '7'])).toBe(false);
     expect(ofRevalidate('[["posts"], ["users", 1]]')(['users', 1])).toBe(true);
     expect(ofRevalidate('[]')(['users', 1])).toBe(false);
@@ -109,8 +123,8 @@ describe('keys in attributes', () => {
 
 describe('options', () => {
   test('the tag is found by its address, with any version', () => {
-    document.head.innerHTML =
-      '<script src="/other.js"></script><script type="module" src="/live/auto.js?v=1" data-identity="7" data-share="false" data-cursor="e-1"></script>';
+    const attributes = 'data-identity="7" data-share="false" data-cursor="e-1"';
+    document.head.innerHTML = `<script src="/other.js"></script><script src="/live/auto.js?v=1" ${attributes}></script>`;
     const tag = tagOf(document, new URL('/live/auto.js', document.baseURI).href);
     expect(optionsOf(tag)).toEqual({ identity: '7', share: false, cursor: 'e-1' });
   });
@@ -130,9 +144,10 @@ describe('events', () => {
       <p hx-trigger:inherited="rt:posts.count from:body"></p>
       <p hx-on:rt:posts.other="x()" hx-on="rt:posts.many once -> x()"></p>
       <p hx-trigger="rt:users.me from:body, cart:posts.secret from:body"></p>`);
-    const heard = hear('rt:posts.list', 'rt:posts.detail.7', 'rt:posts.count', 'rt:posts.other', 'rt:posts.many', 'rt:users.me', 'rt:posts.secret', 'rt:posts');
+    const below = ['', '.count', '.detail.7', '.list', '.many', '.other'].map((name) => `rt:posts${name}`);
+    const heard = hear(...below, 'rt:users.me', 'rt:posts.secret');
     server.stale('posts');
-    expect(heard.sort()).toEqual(['rt:posts', 'rt:posts.count', 'rt:posts.detail.7', 'rt:posts.list', 'rt:posts.many', 'rt:posts.other']);
+    expect(heard.sort()).toEqual(below);
   });
 
   test('everything stale reaches all names', () => {
@@ -185,6 +200,65 @@ describe('events', () => {
     expect(heard).toEqual([]);
     document.dispatchEvent(new Event('DOMContentLoaded'));
     await until(() => expect(heard).toEqual(['rt:posts', 'rt:late']));
+  });
+});
+
+describe('elements that come late', () => {
+  const OWN = '<p hx-trigger="rt:posts.list from:body, rt:users from:body"></p>';
+  /** News of posts; then elements, of a request that began and ended so much before or after. */
+  const late = async (html: string, { began = -50, ended = 1_000, comes = 1_010, times = 1 } = {}) => {
+    vi.useFakeTimers();
+    page('<p hx-trigger="rt:posts from:body"></p><div id="other"></div>');
+    const heard = hear('rt:posts', 'rt:posts.list', 'rt:users', 'rt-revalidate');
+    server.stale('posts');
+    expect(heard.splice(0)).toEqual(['rt-revalidate', 'rt:posts']);
+    const news = performance.now();
+    await vi.advanceTimersByTimeAsync(comes);
+    requested({ initiatorType: 'fetch', startTime: news + began, responseEnd: news + ended });
+    for (let i = 0; i < times; i++) {
+      document.querySelector('#other')!.innerHTML = html;
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    await vi.advanceTimersByTimeAsync(10_000);
+    return heard;
+  };
+
+  test('hear what became stale while they were on their way', async () => {
+    expect(await late(OWN)).toEqual(['rt:posts.list']);
+    expect(asked.length).toBe(0);
+  });
+
+  test('hear it once, also when they replace themselves', async () => {
+    expect(await late(OWN, { times: 3 })).toEqual(['rt:posts.list']);
+  });
+
+  test('hear nothing of what was known when they were asked for, or not asked for yet when they came', async () => {
+    expect(await late(OWN, { began: 10 })).toEqual([]);
+    undo();
+    expect(await late(OWN, { ended: -10 })).toEqual([]);
+  });
+
+  test('hear nothing of what was long before', async () => {
+    expect(await late(OWN, { comes: 20_000, ended: 19_999 })).toEqual([]);
+  });
+
+  test('are read again where they say so', async () => {
+    await late('<p id="late" data-revalidate="posts.list">old</p><p data-revalidate="users"></p>');
+    expect(asked.length).toBe(1);
+    asked[0]?.answer('<p id="late">new</p>');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(shown('late')).toBe('new');
+  });
+
+  test('are also those that stood there for a moment, to which htmx did not listen yet', async () => {
+    vi.useFakeTimers();
+    page('<div id="other"></div>');
+    document.querySelector('#other')!.innerHTML = '<p hx-trigger="rt:posts from:body"></p>';
+    await vi.advanceTimersByTimeAsync(10);
+    const heard = hear('rt:posts');
+    server.stale('posts');
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(heard).toEqual(['rt:posts', 'rt:posts']);
   });
 });
 
@@ -284,7 +358,7 @@ describe('data-revalidate', () => {
     const { url, answer } = await request(0);
     expect(url).toBe(location.href);
     expect(document.getElementById('posts')?.dataset.stale).toBe('');
-    answer('<!doctype html><title>x</title><p id="rest">new</p><ul id="posts" data-revalidate="posts.list"><li>new</li></ul>');
+    answer('<!doctype html><title>x</title><p id="rest">new</p><ul id="posts"><li>new</li></ul>');
     await until(() => expect(shown('posts')).toBe('<li>new</li>'));
     expect(shown('rest')).toBe('kept');
     expect(document.getElementById('posts')?.dataset.stale).toBeUndefined();
@@ -431,7 +505,8 @@ describe('data-revalidate', () => {
 
 describe('what the user does', () => {
   const form = (list: string, value = '') =>
-    `<div id="a" data-revalidate="a"><ul>${list}</ul><form><input name="title" value="${value}"><button>Go</button></form></div>`;
+    `<div id="a" data-revalidate="a"><ul>${list}</ul>
+      <form><input name="title" value="${value}"><button>Go</button></form></div>`;
   const field = () => document.querySelector<HTMLInputElement>('#a input')!;
   const list = () => document.querySelector('#a ul')!.innerHTML;
 
@@ -514,7 +589,11 @@ describe('morph', () => {
       { depthSize: 'small' },
       texts,
       fc
-        .tuple(fc.constantFrom('b', 'i', 'div', 'span'), fc.constantFrom('', ' id="1"', ' id="2"', ' id="3"', ' class="c"', ' name="n"'), tie('tree'))
+        .tuple(
+          fc.constantFrom('b', 'i', 'div', 'span'),
+          fc.constantFrom('', ' id="1"', ' id="2"', ' id="3"', ' class="c"', ' name="n"'),
+          tie('tree'),
+        )
         .map(([name, attributes, inner]) => `<${name}${attributes}>${inner}</${name}>`),
     ),
     tree: fc.array(tie('node') as fc.Arbitrary<string>, { maxLength: 5 }).map((nodes) => nodes.join('')),
@@ -604,7 +683,8 @@ describe('liveQuery', () => {
   test('tries again what threw, unless it is final, and not once it was stopped', async () => {
     vi.useFakeTimers();
     const warn = vi.spyOn(console, 'warn').mockReturnValue();
-    const read = vi.fn<() => Promise<void>>().mockRejectedValueOnce(new Error('x')).mockRejectedValueOnce(new Final('for good'));
+    const read = vi.fn<() => Promise<void>>();
+    read.mockRejectedValueOnce(new Error('x')).mockRejectedValueOnce(new Final('for good'));
     const stop = start(read);
     await vi.advanceTimersByTimeAsync(120_000);
     expect(read).toHaveBeenCalledTimes(2);

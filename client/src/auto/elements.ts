@@ -47,10 +47,10 @@ export function staleElements(document: Document, realtime: Pick<Realtime, 'stat
     }
   };
 
-  return ({ keys }: Pick<Stale, 'keys'>) => {
-    for (const element of document.querySelectorAll<HTMLElement>('[data-revalidate]')) {
-      const concern = concernOf(element.dataset.revalidate ?? '');
-      if (!keys.some(concern)) continue;
+  return ({ keys }: Stale, isMeant: (element: Element, what: string) => boolean = () => true) => {
+    for (const element of revalidated(document)) {
+      const what = element.dataset.revalidate ?? '';
+      if (!keys.some(concernOf(what)) || !isMeant(element, what)) continue;
       element.dataset.stale = '';
       const { stale, refetch } = source(element.dataset.src ?? PAGE);
       stale.add(element);
@@ -58,6 +58,9 @@ export function staleElements(document: Document, realtime: Pick<Realtime, 'stat
     }
   };
 }
+
+/** Those of a document that it has now. */
+export const revalidated = (document: Document) => document.querySelectorAll<HTMLElement>('[data-revalidate]');
 
 const parsed = new Map<string, Concern>();
 function concernOf(value: string): Concern {

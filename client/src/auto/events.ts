@@ -9,34 +9,42 @@ export function say(document: Document, name: string, detail: unknown): void {
 }
 
 /**
- * `rt:{key}` for each name that the page listens to now and that a stale key concerns, and `rt-revalidate` once.
+ * `rt:{key}` for each name that the page listens to now and that a stale key concerns, and `rt-revalidate` once. Of
+ * some elements alone: only the names that they listen to.
  */
-export function sayStale(document: Document, stale: Stale): void {
-  const names = listenedTo(document);
-  // For listeners of scripts, which nobody can look up; they hear the key itself.
-  for (const key of stale.keys) {
-    if (key.length > 0 && key.every((segment) => typeof segment === 'string')) names.add(key.join('.'));
+export function sayStale(
+  document: Document,
+  stale: Stale,
+  isMeant?: (element: Element, name: string) => boolean,
+): void {
+  const names = new Set<string>();
+  for (const [element, name] of listeners(document)) if (!isMeant || isMeant(element, name)) names.add(name);
+  if (!isMeant) {
+    // For listeners of scripts, which nobody can look up; they hear the key itself.
+    for (const key of stale.keys) {
+      if (key.length > 0 && key.every((segment) => typeof segment === 'string')) names.add(key.join('.'));
+    }
+    say(document, 'rt-revalidate', stale);
   }
-  say(document, 'rt-revalidate', stale);
   for (const name of names) {
     if (stale.keys.some(ofEvent(name))) say(document, `rt:${name}`, stale);
   }
 }
 
 /**
- * The names after `rt:` in the page's attributes, whatever their prefix: of `hx-trigger="rt:posts.list from:body"`
- * (`data-hx-trigger`, `hx-trigger:inherited` …), and of `hx-on:rt:posts.list="…"`. Read when they are needed, for
- * htmx changes the page all the time.
+ * Who listens, and the names after `rt:` in the attributes, whatever their prefix: of
+ * `hx-trigger="rt:posts.list from:body"` (`data-hx-trigger`, `hx-trigger:inherited` …), and of
+ * `hx-on:rt:posts.list="…"`. Read when they are needed, for htmx changes the page all the time.
  */
-function listenedTo(document: Document): Set<string> {
-  const names = new Set<string>();
-  const found = document.evaluate('//@*[contains(., "rt:") or contains(name(), "rt:")]', document, null, 4);
-  for (let node = found.iterateNext() as Attr | null; node; node = found.iterateNext() as Attr | null) {
-    for (const [, name] of node.value.matchAll(/(?<![^\s,;])rt:([^\s,;[]+)/g)) names.add(name as string);
+export function listeners(document: Document): [Element, string][] {
+  const found: [Element, string][] = [];
+  const attributes = document.evaluate('//@*[contains(., "rt:") or contains(name(), "rt:")]', document, null, 4);
+  for (let node = attributes.iterateNext() as Attr | null; node; node = attributes.iterateNext() as Attr | null) {
+    const names = [...node.value.matchAll(/(?<![^\s,;])rt:([^\s,;[]+)/g)].map(([, name]) => name);
     const [, on] = node.name.match(/[:-]rt:(.+)$/) ?? [];
-    if (on) names.add(on);
+    for (const name of on ? [...names, on] : names) found.push([node.ownerElement as Element, name as string]);
   }
-  return names;
+  return found;
 }
 
 /** The cursor of the data that an element shows, and the channels that it names, in `data-channels`. */

@@ -1,9 +1,10 @@
 /** A document and a connection, put together. */
 
 import type { Realtime, RealtimeOptions, Stale, Unsubscribe } from '../types';
-import { staleElements } from './elements';
-import { followChannels, sayStale, sayStatus, union } from './events';
+import { revalidated, staleElements } from './elements';
+import { followChannels, listeners, sayStale, sayStatus, union } from './events';
 import type { Gate } from './gate';
+import { latecomers } from './late';
 
 /**
  * The tag that loaded the module of this address, for modules have no `document.currentScript`; or the tag that
@@ -37,6 +38,14 @@ const SPREAD_MS = 11_000;
  */
 export function attach(document: Document, realtime: Realtime, gate: Gate, stamped: boolean): Unsubscribe {
   const refresh = staleElements(document, realtime, gate);
+  const interested = () => [
+    ...listeners(document),
+    ...[...revalidated(document)].map((element): [Element, string] => [element, element.dataset.revalidate ?? '']),
+  ];
+  const late = latecomers(document, interested, (stale, isLate) => {
+    sayStale(document, stale, isLate);
+    refresh(stale, isLate);
+  });
   let heard: Stale[] = [];
   const hear = (stale: Stale) => {
     if (stale.gap) unread();
@@ -45,6 +54,7 @@ export function attach(document: Document, realtime: Realtime, gate: Gate, stamp
     gate(() => {
       const all = union(heard);
       heard = [];
+      late.remember(all);
       sayStale(document, all);
       refresh(all);
     });
@@ -52,6 +62,7 @@ export function attach(document: Document, realtime: Realtime, gate: Gate, stamp
   const unread = stamped ? () => {} : onceOpen(realtime, () => hear({ keys: [[]], own: false, gap: 'fresh' }));
   const undo = [
     unread,
+    late.stop,
     realtime.onRevalidate(hear),
     followChannels(document, realtime),
     sayStatus(document, realtime),

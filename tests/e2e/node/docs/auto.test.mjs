@@ -68,7 +68,7 @@ for (const htmx of [2, 4]) {
       part: (name, times) =>
         name === 'outer'
           ? '<i id="inner" hx-get="/part/inner" hx-trigger="rt:stats.today from:body"></i>'
-          : String(times),
+          : name === 'inner' ? 'read' : String(times),
     });
     await began();
     // The page has no cursor: the stream begins with news of everything.
@@ -81,10 +81,9 @@ for (const htmx of [2, 4]) {
     await tab.click('#outer');
     await tab.waitForSelector('#inner', { ...GUARD, state: 'attached' });
     await stale('stats');
-    await text('#inner', '1');
+    await text('#inner', 'read');
     await stale([]);
     await Promise.all([text('#list', '3'), text('#seven', '4'), text('#me', '2')]);
-    await text('#inner', '2');
     assert.deepEqual(parts.asked.filter((name) => name === 'me').length, 2);
   });
 
@@ -105,6 +104,45 @@ for (const htmx of [2, 4]) {
     slow.open();
     await text('#list', '3');
     assert.deepEqual([parts.asked.length, aborted], [3, []]);
+  });
+}
+
+for (const htmx of [2, 4]) {
+  test(`htmx ${htmx}: what was on its way when the news came is read again`, async (t) => {
+    const slow = gate();
+    const { tab, parts, began, stale, text } = await tabWith(t, {
+      htmx,
+      body: '<button hx-get="/part/panel" hx-target="#panel">open</button><div id="panel"></div>',
+      part: async (name) => {
+        if (name === 'list') return 'new';
+        await slow.opened;
+        return '<p id="list" hx-get="/part/list" hx-trigger="rt:posts.list from:body">old</p>';
+      },
+    });
+    await began();
+    await tab.click('button');
+    while (parts.asked.length === 0) await tab.evaluate(() => new Promise(requestAnimationFrame));
+    await stale('posts');
+    slow.open();
+    await text('#list', 'new');
+    assert.deepEqual(parts.asked, ['panel', 'list']);
+  });
+
+  test(`htmx ${htmx}: an element that replaces itself is read once for each news`, async (t) => {
+    const item = (times) =>
+      `<p id="list" hx-get="/part/list" hx-swap="outerHTML" hx-trigger="rt:posts.list from:body">${times}</p>`;
+    const { tab, parts, began, stale, text } = await tabWith(t, {
+      htmx,
+      body: item(0),
+      part: (_, times) => item(times),
+    });
+    await began();
+    await text('#list', '1');
+    for (let times = 2; times <= 10; times++) {
+      await stale('posts.list');
+      await text('#list', String(times));
+    }
+    assert.equal(parts.asked.length, 10);
   });
 }
 

@@ -9,7 +9,8 @@ const HTMX = { 2: require.resolve('htmx2/dist/htmx.min.js'), 4: require.resolve(
 export const launch = () =>
   chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    // No sandbox: it does not start as root, which containers are. The pages are ours.
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-sync'],
   });
 
 /** A context of its own, in which whatever pages load from elsewhere is htmx of this version. */

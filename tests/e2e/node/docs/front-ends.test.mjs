@@ -55,7 +55,10 @@ for (const { file, title, page, script } of documented) {
       };
       const shows = (tab, ...titles) =>
         tab.waitForFunction(
-          (expected) => JSON.stringify([...document.querySelectorAll('ul li')].map((li) => li.textContent)) === expected,
+          (expected) => {
+            const rows = [...document.querySelectorAll('ul li')].map((row) => row.textContent);
+            return JSON.stringify(rows) === expected;
+          },
           JSON.stringify(titles),
           GUARD,
         );

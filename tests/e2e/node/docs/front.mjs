@@ -38,8 +38,11 @@ export async function front({ page, script, example }) {
     if (pathname === '/posts' && form) {
       const chunks = await incoming.toArray();
       const { title } = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
-      const headers = { 'content-type': 'application/json' };
-      const { status } = await fetch(new URL('/posts', example), { method: 'POST', headers, body: JSON.stringify({ title }) });
+      const { status } = await fetch(new URL('/posts', example), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ title }),
+      });
       // After a form of the browser's own comes the page again.
       if (incoming.headers['hx-request']) return outgoing.writeHead(status).end();
       return outgoing.writeHead(303, { location: '/' }).end();
