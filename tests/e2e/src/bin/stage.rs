@@ -1,0 +1,266 @@
+//! The app that the browser's tests play on. Its knobs are environment variables, so that it can be killed and
+//! started anew; it ends with its standard input, so that it never outlives who started it.
+//!
+//! | variable | |
+//! |---|---|
+//! | `PORT` | default 0, any free one |
+//! | `FILES` | directories, separated by `:`; a file in one of them wins over the app |
+//! | `HEARTBEAT_MS` | default 1 000 |
+//! | `REFETCHES_PER_S` | default 1 000; `spreadMs` follows from it |
+//! | `LATENCY_MS` | how long a read takes, after it has seen its value; default 0 |
+//!
+//! `GET /stage` tells what it saw; `POST /stage/answers` has the next requests for a stream answered as said.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use axum::{Json, Router};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tower_revalidate::{Grant, Hub, Policy, Refusal, Revalidate};
+
+#[derive(Clone)]
+struct Stage {
+    hub: Hub,
+    files: Arc<[PathBuf]>,
+    latency: Duration,
+    began: Instant,
+    seen: Arc<Mutex<Seen>>,
+    opened: Arc<AtomicUsize>,
+}
+
+/// What the app holds, and what it was asked.
+#[derive(Default)]
+struct Seen {
+    counters: BTreeMap<String, u64>,
+    said: BTreeMap<String, u64>,
+    /// When each counter was read, in ms since the start.
+    reads: BTreeMap<String, Vec<u64>>,
+    /// Reads whose client went away before the answer.
+    aborted: usize,
+    /// The requests for a stream.
+    requests: Vec<Value>,
+    /// How the next of them are answered.
+    answers: VecDeque<Value>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = opened.clone();
+    let hub = Hub::builder()
+        .heartbeat(Duration::from_millis(number("HEARTBEAT_MS", 1000)?))
+        .refetches_per_s(u32::try_from(number("REFETCHES_PER_S", 1000)?)?)
+        .channel("news:*", Policy::history(256).public())
+        .authorize(async |parts| grant(&parts))
+        .on_connect(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+        .build()?;
+    let files = std::env::var("FILES").unwrap_or_default();
+    let stage = Stage {
+        hub: hub.clone(),
+        files: files.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from).collect(),
+        latency: Duration::from_millis(number("LATENCY_MS", 0)?),
+        began: Instant::now(),
+        seen: Arc::default(),
+        opened,
+    };
+    let app = Router::new()
+        .route("/value/{key}", get(value))
+        .route("/bump/{key}", post(bump))
+        .route("/posts", get(posts))
+        .route("/say/{channel}", post(say))
+        .route("/sign-out/{user}", post(sign_out))
+        .nest_service("/realtime", hub.service())
+        .layer(middleware::from_fn_with_state(stage.clone(), rehearsed))
+        .layer(hub.layer())
+        // Neither is the app's.
+        .route("/stage", get(tell))
+        .route("/stage/answers", post(answers))
+        .layer(middleware::from_fn_with_state(stage.clone(), files_first))
+        .with_state(stage);
+
+    let port = u16::try_from(number("PORT", 0)?)?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("{}", listener.local_addr()?.port());
+    let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
+    tokio::select! {
+        served = axum::serve(listener, app) => served?,
+        _ = async { tokio::io::stdin().read(&mut [0]).await } => {}
+    }
+    Ok(())
+}
+
+fn number(name: &str, default: u64) -> Result<u64, String> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().map_err(|_| format!("{name} is no number: {text:?}")),
+        Err(_) => Ok(default),
+    }
+}
+
+/// The bearer `old` has expired; any other is the user's name, as is the cookie `user`.
+#[allow(clippy::result_large_err)]
+fn grant(parts: &Parts) -> Result<Grant, Refusal> {
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let cookie = text(COOKIE).into_iter().flat_map(|cookies| cookies.split("; "));
+    match bearer.or(cookie.filter_map(|cookie| cookie.strip_prefix("user=")).next()) {
+        Some("old") => Err(Refusal::unauthorized("the token has expired")),
+        Some(user) => Ok(Grant::user(user)),
+        None => Ok(Grant::anonymous()),
+    }
+}
+
+impl Stage {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn file(&self, path: &str) -> Option<(PathBuf, Vec<u8>)> {
+        let path = FilePath::new(path.trim_start_matches('/'));
+        let is_plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let found =
+            self.files.iter().filter(|_| is_plain).map(|dir| dir.join(path)).find(|path| path.is_file())?;
+        let bytes = std::fs::read(&found).ok()?;
+        Some((found, bytes))
+    }
+}
+
+/// Counts the read as aborted, unless it is answered.
+struct Reading(Stage, bool);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.seen().aborted += 1;
+        }
+    }
+}
+
+/// The answer is as old as the request: the value is looked up before the wait.
+async fn value(State(stage): State<Stage>, Path(key): Path<String>) -> Json<Value> {
+    let mut reading = Reading(stage.clone(), false);
+    let value = {
+        let now = stage.now();
+        let mut seen = stage.seen();
+        seen.reads.entry(key.clone()).or_default().push(now);
+        seen.counters.get(&key).copied().unwrap_or_default()
+    };
+    tokio::time::sleep(stage.latency).await;
+    reading.1 = true;
+    Json(json!(value))
+}
+
+async fn bump(State(stage): State<Stage>, Path(key): Path<String>) -> impl IntoResponse {
+    let value = {
+        let mut seen = stage.seen();
+        let value = seen.counters.entry(key.clone()).or_default();
+        *value += 1;
+        *value
+    };
+    (Revalidate::key(("counter", key)), Json(json!(value)))
+}
+
+async fn posts(State(stage): State<Stage>) -> Json<Value> {
+    tokio::time::sleep(stage.latency).await;
+    Json(json!({ "posts": [{ "id": 1, "title": "hello" }] }))
+}
+
+/// Says the next number on `news:{channel}`.
+async fn say(State(stage): State<Stage>, Path(channel): Path<String>) -> Response {
+    let number = {
+        let mut seen = stage.seen();
+        let number = seen.said.entry(channel.clone()).or_default();
+        *number += 1;
+        *number
+    };
+    match stage.hub.channel(("news", channel)).publish("number", &number).await {
+        Ok(_) => (Revalidate::nothing(), Json(json!(number))).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
+
+async fn sign_out(State(stage): State<Stage>, Path(user): Path<String>) -> StatusCode {
+    match stage.hub.disconnect_user(user).await {
+        Ok(_) => StatusCode::NO_CONTENT,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Writes requests for a stream down, and answers them as was said; else as the mount does.
+async fn rehearsed(State(stage): State<Stage>, request: Request, next: Next) -> Response {
+    if request.uri().path() != "/realtime/events" || request.method() != Method::GET {
+        return next.run(request).await;
+    }
+    let headers: serde_json::Map<String, Value> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), json!(String::from_utf8_lossy(value.as_bytes()))))
+        .collect();
+    let asked = json!({ "at": stage.now(), "url": request.uri().to_string(), "headers": headers });
+    let answer = {
+        let mut seen = stage.seen();
+        seen.requests.push(asked);
+        seen.answers.pop_front()
+    };
+    match answer {
+        Some(answer) => rehearse(&answer).unwrap_or_else(|| StatusCode::NOT_IMPLEMENTED.into_response()),
+        None => next.run(request).await,
+    }
+}
+
+/// `{"status":503,"headers":{"retry-after":"1"},"body":"…"}`
+fn rehearse(answer: &Value) -> Option<Response> {
+    let status = StatusCode::from_u16(u16::try_from(answer["status"].as_u64()?).ok()?).ok()?;
+    let body = answer["body"].as_str().unwrap_or_default().to_owned();
+    let mut response = (status, body).into_response();
+    for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+        response.headers_mut().insert(name.parse::<HeaderName>().ok()?, value.as_str()?.parse().ok()?);
+    }
+    Some(response)
+}
+
+async fn answers(State(stage): State<Stage>, Json(answers): Json<VecDeque<Value>>) -> StatusCode {
+    stage.seen().answers = answers;
+    StatusCode::NO_CONTENT
+}
+
+async fn tell(State(stage): State<Stage>) -> Json<Value> {
+    let sessions = stage.hub.stats().sessions;
+    let seen = stage.seen();
+    Json(json!({
+        "open": sessions,
+        "opened": stage.opened.load(Ordering::Relaxed),
+        "requests": seen.requests,
+        "reads": seen.reads,
+        "aborted": seen.aborted,
+    }))
+}
+
+async fn files_first(State(stage): State<Stage>, request: Request, next: Next) -> Response {
+    let Some((path, bytes)) = stage.file(request.uri().path()) else { return next.run(request).await };
+    let kind = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        _ => "application/octet-stream",
+    };
+    ([(CONTENT_TYPE, kind)], bytes).into_response()
+}
