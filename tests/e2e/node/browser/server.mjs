@@ -1,0 +1,60 @@
+// The app of `tests/e2e/src/bin/stage.rs` as a process that can be killed, and started anew on the same port.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+let program;
+
+/** Builds it, once a process. */
+function build() {
+  const args = ['build', '--quiet', '-p', 'e2e', '--bin', 'stage', '--message-format=json-render-diagnostics'];
+  const told = execFileSync('cargo', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  return told.split('\n').filter(Boolean).map((line) => JSON.parse(line).executable).findLast(Boolean);
+}
+
+/** Starts one; `knobs` are its environment variables. */
+export async function server(knobs = {}) {
+  program ??= build();
+  let child;
+  let port = 0;
+
+  async function start() {
+    const env = { ...process.env, ...knobs, PORT: String(port) };
+    // It ends when its input does, and so with this process.
+    child = spawn(program, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+    const [line] = await once(createInterface(child.stdout), 'line');
+    port = Number(line);
+  }
+
+  async function ask(path, init) {
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers: { connection: 'close', ...init?.headers } });
+    if (!response.ok) throw new Error(`${path}: ${response.status}`);
+    return response.status === 204 ? undefined : response.json();
+  }
+
+  await start();
+  return {
+    port: () => port,
+    start,
+    /** As `kill -9`: nothing of it is left, its history neither. */
+    async kill() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+    /** What it saw: `open`, `opened`, `requests`, `reads`, `aborted`. */
+    tell: () => ask('/stage'),
+    /** Raises a counter past the browser, and tells everyone; the new value. */
+    bump: (key) => ask(`/bump/${key}`, { method: 'POST' }),
+    /** Says the next number on a channel. */
+    say: (channel) => ask(`/say/${channel}`, { method: 'POST' }),
+    signOut: (user) => ask(`/sign-out/${user}`, { method: 'POST' }),
+    /** How the next requests for a stream are answered: `{ status, headers, body }` each. */
+    answer: (answers) => ask('/stage/answers', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(answers),
+    }),
+  };
+}
