@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "86cc9e93ba220c72",
-        etag: "\"86cc9e93ba220c72\"",
+        hash: "b37f64b66ede28cc",
+        etag: "\"b37f64b66ede28cc\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "96a57439661ce470",
-        etag: "\"96a57439661ce470\"",
+        hash: "bd0e1ae001858435",
+        etag: "\"bd0e1ae001858435\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "c31b31d731c944b5",
-        etag: "\"c31b31d731c944b5\"",
+        hash: "10f89b88c3d1775d",
+        etag: "\"10f89b88c3d1775d\"",
         body: include_bytes!("auto.js"),
     },
 ]

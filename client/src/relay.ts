@@ -124,8 +124,10 @@ export const createRelay = (lingerMs: number) => {
     if (next || opening || (timer && (imposed || !current))) return;
     if (anew || wanted().join() !== asked?.join()) attempt();
     // A tab that wants keys alone needs no other stream.
-    else if (current) settle((name) => !name, covers, cursor, 0);
+    else if (current) keysAlone();
   };
+
+  const keysAlone = () => settle((name) => !name, covers, cursor, 0, ring);
 
   // --- Attempts --------------------------------------------------------------------------------------------
 
@@ -239,7 +241,7 @@ export const createRelay = (lingerMs: number) => {
   };
 
   const refused = (code: string) => {
-    settle((name) => !name, covers, cursor, 0);
+    keysAlone();
     const waiting = [...tabs].flatMap(({ follows }) => [...follows].filter(([, { live }]) => !live));
     deny(waiting.map(([channel]) => ({ channel, code })));
   };
@@ -291,6 +293,7 @@ export const createRelay = (lingerMs: number) => {
       ring = [];
       chars = 0;
       cursor = floor = id;
+      for (const { follows } of tabs) for (const followed of follows.values()) if (followed.live) followed.since = id;
       // After a strange cursor, the server's own gap follows.
       const gap: ToTab = { t: 'gap', reason: 'fresh', spreadMs: said.spreadMs, cursor };
       if (!from) for (const tab of tabs) if (isLive(tab, '')) tab.post(gap);
@@ -309,15 +312,16 @@ export const createRelay = (lingerMs: number) => {
     has: (since: string | undefined) => boolean,
     now: string | undefined,
     spreadMs: number,
+    kept: Entry[] = [],
   ) => {
     for (const tab of tabs) {
       const opened: [string, boolean][] = [];
       for (const [name, followed] of tab.follows) {
         if (followed.live || !follows(name)) continue;
         const resumed = has(followed.since);
-        // What it lacks of a channel the stream brings.
+        // What it lacks is in what is kept, or will come on a stream that begins low enough.
         if (!resumed) followed.since = now;
-        else if (!name) for (const { frame, at } of ring) if (!(compare(at, followed.since) <= 0)) tab.post(frame);
+        else for (const { frame, at } of kept) if (!(compare(at, followed.since) <= 0)) tab.post(frame);
         followed.live = true;
         opened.push([name, resumed]);
       }
