@@ -368,7 +368,7 @@ test('a mutation without `onMutate` holds nothing back', async () => {
   await shown(['posts'], posts);
   const saved = origin('ok');
   const mutation = new MutationObserver(client, { mutationFn: saved.read });
-  void mutation.mutate();
+  void mutation.mutate(undefined);
   await until(() => expect(saved.reads).toHaveLength(1));
   server.stale('posts');
   expect(posts.reads).toHaveLength(2);
