@@ -208,12 +208,14 @@ describe('elements that come late', () => {
   /** News of posts; then elements, of a request that began and ended so much before or after. */
   const late = async (html: string, { began = -50, ended = 1_000, comes = 1_010, times = 1 } = {}) => {
     vi.useFakeTimers();
-    page('<p hx-trigger="rt:posts from:body"></p><div id="other"></div>');
+    page(`<p hx-trigger="rt:posts from:body"></p><p data-revalidate="posts" data-src="/early">old</p>
+      <div id="other"></div>`);
     const heard = hear('rt:posts', 'rt:posts.list', 'rt:users', 'rt-revalidate');
     server.stale('posts');
     expect(heard.splice(0)).toEqual(['rt-revalidate', 'rt:posts']);
     const news = performance.now();
     await vi.advanceTimersByTimeAsync(comes);
+    asked.shift()?.answer('new');
     requested({ initiatorType: 'fetch', startTime: news + began, responseEnd: news + ended });
     for (let i = 0; i < times; i++) {
       document.querySelector('#other')!.innerHTML = html;
