@@ -154,8 +154,9 @@ export function streamStore<T, S extends Schema = AnySchema, C extends ChannelOf
         }),
         { since },
       );
-      const off = channel.subscribe(() => update(channel.getSnapshot()));
+      // First: a channel that others follow already may be acknowledged at once.
       if (isLoaded) patience = setTimeout(() => void reader.now(), PATIENCE);
+      const off = channel.subscribe(() => update(channel.getSnapshot()));
       return () => {
         off();
         clearTimeout(patience);

@@ -246,6 +246,22 @@ test('useStream: a load that fails is tried again; the server\'s silence does no
   expect(rows.reads).toHaveLength(3);
 });
 
+test('useStream: a channel that is acknowledged at once is loaded once', async () => {
+  vi.useFakeTimers();
+  const rows = origin<Row[]>([]);
+  const { channel } = server.realtime;
+  vi.spyOn(server.realtime, 'channel').mockImplementation((name, handlers, options) => {
+    const off = channel(name, handlers, options);
+    server.connect(name, false);
+    return off;
+  });
+  const { result } = stream({ initial: rows.read });
+  await act(async () => rows.answer());
+  await act(() => vi.advanceTimersByTimeAsync(60_000));
+  expect(rows.reads).toHaveLength(1);
+  expect(result.current).toMatchObject({ data: [], isConnected: true });
+});
+
 test('useStream: who is denied loads nothing', async () => {
   vi.useFakeTimers();
   const rows = origin<Row[]>([]);
