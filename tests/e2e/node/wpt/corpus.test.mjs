@@ -1,6 +1,6 @@
-// The events that the fixtures of `eventsource-parser`'s own tests produce, through the crate's encoder and back through
-// that parser. On this wire a message's name and data are JSON inside of the data of one event, and its id is the
-// hub's: so a name or a piece of data comes back equal or is refused, and no id of theirs can be given at all.
+// The events that the fixtures of `eventsource-parser`'s own tests produce, through the crate's encoder and back
+// through that parser. On this wire a message's name and data are JSON inside of the data of one event, and its id is
+// the hub's: so a name or a piece of data comes back equal or is refused, and no id of theirs can be given at all.
 
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
@@ -56,7 +56,9 @@ const fixtures = {
 };
 
 /** The ids that the fixtures and their tests give, and those of web-platform-tests. */
-const ids = ['0', '13', '1337', '1338', '42', '123', 'bad\0id', '', '…', 'e5p3n<3k0k0s', 'a'.repeat(255), 'a\nid: b', 'a-1\r'];
+const ids = [
+  '0', '13', '1337', '1338', '42', '123', 'bad\0id', '', '…', 'e5p3n<3k0k0s', 'a'.repeat(255), 'a\nid: b', 'a-1\r',
+];
 
 suite("the corpus of eventsource-parser, through the crate's encoder", () => {
   let server;

@@ -1,5 +1,6 @@
-// Every file of web-platform-tests' `eventsource/`, of all its times: by its name without the ending, which changed from
-// `.htm` and `.html` over `.js` to `.any.js`, `.window.js` and `.worker.js`. What tests it here, or why nothing does.
+// Every file of web-platform-tests' `eventsource/`, of all its times: by its name without the ending, which changed
+// from `.htm` and `.html` over `.js` to `.any.js`, `.window.js` and `.worker.js`. What tests it here, or why nothing
+// does.
 
 /** Rows of `streams.mjs`, read from a server of bytes, and their data and bytes through the crate's routes. */
 const stream = 'streams';
@@ -15,23 +16,24 @@ const all = (names, how) => names.map((name) => [name, how]);
 
 export const files = new Map([
   ...all(['event-data', 'eventsource-onmessage', 'format-bom', 'format-bom-2', 'format-field-data'], stream),
-  ...all(['format-field-id-null', 'format-field-parsing', 'format-field-retry-bogus', 'format-field-retry-empty'], stream),
+  ...all(['format-field-id-null', 'format-field-parsing', 'format-field-retry-bogus'], stream),
   ...all(['format-field-retry-bogus-2'], stream), // in WebKit's copy of the suite only
-  ...all(['format-field-unknown'], stream),
-  ...all(['format-leading-space', 'format-mime-bogus', 'format-mime-trailing-semicolon', 'format-mime-valid-bogus'], stream),
-  ...all(['format-newlines', 'format-null-character', 'format-utf-8'], stream),
-  ...all(['format-comments', 'format-data-before-final-empty-line', 'format-field-event', 'format-field-event-empty'], both),
-  ...all(['format-field-id', 'format-field-id-3', 'format-field-retry'], both),
+  ...all(['format-field-retry-empty', 'format-field-unknown'], stream),
+  ...all(['format-leading-space', 'format-mime-bogus', 'format-mime-trailing-semicolon'], stream),
+  ...all(['format-mime-valid-bogus', 'format-newlines', 'format-null-character', 'format-utf-8'], stream),
+  ...all(['format-comments', 'format-data-before-final-empty-line', 'format-field-event'], both),
+  ...all(['format-field-event-empty', 'format-field-id', 'format-field-id-3', 'format-field-retry'], both),
   ...all(['format-field-id-2', 'eventsource-close', 'eventsource-cross-origin'], route),
-  ...all(['eventsource-cross-origin-preflight', 'eventsource-cross-origin-redirect-origin', 'eventsource-eventtarget'], route),
-  ...all(['eventsource-onopen', 'eventsource-readyState', 'eventsource-reconnect', 'request-accept'], route),
-  ...all(['request-cache-control', 'request-credentials', 'request-redirect', 'request-status-error'], route),
+  ...all(['eventsource-cross-origin-preflight', 'eventsource-cross-origin-redirect-origin'], route),
+  ...all(['eventsource-eventtarget', 'eventsource-onopen', 'eventsource-readyState', 'eventsource-reconnect'], route),
+  ...all(['request-accept', 'request-cache-control', 'request-credentials', 'request-redirect'], route),
+  ...all(['request-status-error'], route),
 
   ...all(['eventsource-constructor-document-domain', 'eventsource-constructor-empty-url'], object),
   ...all(['eventsource-constructor-non-same-origin', 'eventsource-constructor-stringify'], object),
   ...all(['eventsource-constructor-url-bogus', 'eventsource-constructor-url-multi-window'], object),
-  ...all(['eventsource-onmessage-realm', 'eventsource-onmessage-trusted', 'eventsource-prototype', 'eventsource-url'], object),
-  ...all(['idlharness', 'interfaces'], object),
+  ...all(['eventsource-onmessage-realm', 'eventsource-onmessage-trusted', 'eventsource-prototype'], object),
+  ...all(['eventsource-url', 'idlharness', 'interfaces'], object),
   ['eventsource-request-cancellation', 'what `window.stop()` does in the browser'],
   ['eventsource-bfcache', 'what the browser does with a page that it keeps; the client closes its stream itself'],
   ...all(
@@ -40,9 +42,9 @@ export const files = new Map([
   ),
 
   ...all([
-    'eventsource-close', 'eventsource-close2', 'eventsource-constructor-non-same-origin', 'eventsource-constructor-url-bogus',
-    'eventsource-eventtarget', 'eventsource-onmesage', 'eventsource-onmessage', 'eventsource-onopen',
-    'eventsource-prototype', 'eventsource-url',
+    'eventsource-close', 'eventsource-close2', 'eventsource-constructor-non-same-origin',
+    'eventsource-constructor-url-bogus', 'eventsource-eventtarget', 'eventsource-onmesage',
+    'eventsource-onmessage', 'eventsource-onopen', 'eventsource-prototype', 'eventsource-url',
   ].map((name) => `dedicated-worker/${name}`), worker),
   ...all([
     'eventsource-close', 'eventsource-constructor-non-same-origin', 'eventsource-constructor-url-bogus',

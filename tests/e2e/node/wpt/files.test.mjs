@@ -6,7 +6,8 @@ import { files, ofRoutes, ofStreams } from './files.mjs';
 import { streams } from './streams.mjs';
 
 test('every file of web-platform-tests is tested as it is said to be, or said to be left out', async (t) => {
-  const sources = ['raw', 'served', 'reconnect'].map((name) => readFile(new URL(`${name}.test.mjs`, import.meta.url), 'utf8'));
+  const suites = ['raw', 'served', 'reconnect'].map((name) => new URL(`${name}.test.mjs`, import.meta.url));
+  const sources = suites.map((file) => readFile(file, 'utf8'));
   const text = (await Promise.all(sources)).join('\n');
   const tests = new Set([...text.matchAll(/test\(['`]([^:]+?)[:,]/g)].flatMap(([, names]) => names.split(' and ')));
   const rows = new Set(streams.map(({ file }) => file));

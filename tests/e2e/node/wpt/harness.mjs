@@ -66,7 +66,8 @@ export async function speaker() {
   failed.catch(() => {});
   const post = async (path, body) => {
     const headers = { 'content-type': 'application/json' };
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const init = { method: 'POST', headers, body: JSON.stringify(body) };
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, init);
     const text = await response.text();
     if (!response.ok) throw new Error(`${response.status} ${text}`);
     return text;
@@ -118,7 +119,10 @@ export async function link(target) {
         const [line, ...fields] = head.slice(0, end).split('\r\n');
         const [method, url] = line.split(' ');
         if (!url?.includes('/events')) continue;
-        const headers = fields.map((field) => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 1).trim()]);
+        const headers = fields.map((field) => {
+          const [name, ...value] = field.split(':');
+          return [name.toLowerCase(), value.join(':').trim()];
+        });
         asked.push({ method, url, at: performance.now(), headers: Object.fromEntries(headers) });
       }
     });
@@ -165,12 +169,14 @@ export async function raw(answer) {
       const path = decodeURIComponent(head.split(' ')[1]);
       asked.push({ path, head: head.toLowerCase() });
       const { status = 200, headers = {}, body = '' } = answer(path) ?? { headers: { 'content-type': 'text/html' } };
-      const fields = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
+      const all = Object.entries({ ...headers, connection: 'close' });
+      const fields = all.map(([name, value]) => `${name}: ${value}\r\n`);
       socket.end(Buffer.concat([Buffer.from(`HTTP/1.1 ${status} \r\n${fields.join('')}\r\n`), Buffer.from(body)]));
     });
   });
   const port = await listen(server);
-  return { port, origin: `http://127.0.0.1:${port}`, asked, close: () => new Promise((resolve) => server.close(resolve)) };
+  const close = () => new Promise((resolve) => server.close(resolve));
+  return { port, origin: `http://127.0.0.1:${port}`, asked, close };
 }
 
 /** A headless Chromium. */

@@ -54,7 +54,7 @@ export const readPieces = async (type, pieces) => {
   }
 };
 
-/** Reads it cut in two in every way, and byte by byte; returns what was read otherwise than whole, and how it was cut. */
+/** Reads it cut in two in every way, and byte by byte; returns what was read otherwise than whole, and the cut. */
 export const readCut = async (type, text) => {
   const bytes = new TextEncoder().encode(text);
   const expected = JSON.stringify(await readPieces(type, [bytes]));

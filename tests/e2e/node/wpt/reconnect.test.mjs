@@ -33,7 +33,8 @@ suite('coming back to the crate', { concurrency: false }, () => {
   const listen = async (url = here.events, init) => (source = await eventSource(chrome, here.origin, url, init));
   const stream = (origin, prefix, query = '') => `${origin}${prefix}/realtime/events?channels=wpt${query}`;
   const next = (found) => source.heard.until((heard) => heard.findIndex(found) + 1);
-  const message = (data) => source.heard.until((heard) => heard.find((one) => one.event === 'message' && JSON.parse(one.data).data === data));
+  const says = (data) => (one) => one.event === 'message' && JSON.parse(one.data).data === data;
+  const message = (data) => source.heard.until((heard) => heard.find(says(data)));
   const hello = (count) => source.heard.until((heard) => heard.filter(({ event }) => event === 'hello')[count - 1]);
   const resumed = ({ data }) => JSON.parse(data).resumed;
   const lastEventIds = (asked) => asked.list.map(({ headers }) => headers['last-event-id']);
@@ -147,7 +148,9 @@ suite('coming back to the crate', { concurrency: false }, () => {
 
   for (const where of ['its own origin', 'another']) {
     test(`request-cache-control, ${where}: it is never answered from a cache, asked twice`, async () => {
-      const [asked, url] = where === 'another' ? [there.asked, stream(there.origin, '/shared')] : [here.asked, here.events];
+      const another = where === 'another';
+      const { asked } = another ? there : here;
+      const url = another ? stream(there.origin, '/shared') : here.events;
       for (const count of [1, 2]) {
         await listen(url);
         await hello(1);
@@ -205,7 +208,8 @@ suite('coming back to the crate', { concurrency: false }, () => {
     assert.equal((await message('data')).origin, there.origin);
   });
 
-  for (const [why, prefix] of [['for another', '/elsewhere'], ['for one without a name', '/nowhere'], ['for none', '']]) {
+  const others = [['for another', '/elsewhere'], ['for one without a name', '/nowhere'], ['for none', '']];
+  for (const [why, prefix] of others) {
     test(`eventsource-cross-origin: a stream that is ${why} is not read`, async () => {
       await listen(stream(there.origin, prefix));
       assert.deepEqual(await source.heard.until((heard) => heard[0]), { over: 'for good', plain: true });

@@ -35,7 +35,12 @@ export const streams = [
     ['1\n2\n3\n4'],
   ),
   // What the end of the stream cuts off is no event, and its id is none.
-  row('format-data-before-final-empty-line', 'retry:1000\ndata:test1\n\nid:test\ndata:test2\n', ['test1'], { retry: 1000 }),
+  row(
+    'format-data-before-final-empty-line',
+    'retry:1000\ndata:test1\n\nid:test\ndata:test2\n',
+    ['test1'],
+    { retry: 1000 },
+  ),
   row('format-field-data', 'data:\n\ndata\ndata\n\ndata:test\n\n\n', ['', '\n', 'test']),
   row('format-field-event', 'event:test\ndata:x\n\ndata:x\n\n\n', [{ event: 'test', data: 'x' }, 'x']),
   row('format-field-event-empty', 'event: \ndata:data\n\n\n', ['data']),
@@ -85,5 +90,10 @@ export const streams = [
   row('format-newlines', 'data:test\r\ndata\ndata:test\r\n\r\n', ['test\n\ntest']),
   row('format-null-character', 'data:\0\n\n\n\n\n', ['\0']),
   // It is UTF-8, whatever the content type says. Chromium fails this one: it gives the stream up.
-  row('format-utf-8', 'data:ok…\n\n\n', ['ok…'], { type: `${EVENT_STREAM};charset=windows-1252`, refusedByChromium: true }),
+  row(
+    'format-utf-8',
+    'data:ok…\n\n\n',
+    ['ok…'],
+    { type: `${EVENT_STREAM};charset=windows-1252`, refusedByChromium: true },
+  ),
 ];
