@@ -116,7 +116,7 @@ const client = await serve('client.js', 'index', {
 const auto = await serve('auto.js', 'auto', { plugins: [beside('index', `./${client.name}?v=${client.hash}`)] });
 await writeFile(`${root}dist/assets.rs`, included([client, worker, auto]));
 await writeFile(`${root}dist/THIRD-PARTY.txt`, [...notices.values()].join('\n'));
-await Promise.all(['tanstack', 'swr', 'react'].map((entry) => binding(entry)));
+await Promise.all(['tanstack', 'swr', 'react', 'live-query'].map((entry) => binding(entry)));
 // Not every bundler finds a file whose name has a query.
 await binding('auto', 'auto.npm.js');
 

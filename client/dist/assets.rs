@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "b37f64b66ede28cc",
-        etag: "\"b37f64b66ede28cc\"",
+        hash: "b34d28074a5254ee",
+        etag: "\"b34d28074a5254ee\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "bd0e1ae001858435",
-        etag: "\"bd0e1ae001858435\"",
+        hash: "72c8c1654ee27056",
+        etag: "\"72c8c1654ee27056\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "10f89b88c3d1775d",
-        etag: "\"10f89b88c3d1775d\"",
+        hash: "1d66a35e6cbea365",
+        etag: "\"1d66a35e6cbea365\"",
         body: include_bytes!("auto.js"),
     },
 ]

@@ -208,7 +208,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     const { known, handlers, since, held } = followed;
     followed.open = followed.known = true;
     delete followed.denied;
-    if (!resumed) followed.since = undefined;
+    if (!resumed) followed.since = cursor;
     if (known) return resumed || gap('missed', spreadMs, [name]);
     for (const [{ onConnect }, own] of [...handlers]) {
       guard(() => onConnect?.({ resumed: resumed && compare(own ?? held, since) >= 0 }));
@@ -324,7 +324,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       queueMicrotask(() => {
         if (!followed.handlers.has(handlers)) return;
         if (followed.denied) guard(() => handlers.onError?.(followed.denied!));
-        else guard(() => handlers.onConnect?.({ resumed: false }));
+        else guard(() => handlers.onConnect?.({ resumed: compare(since, followed.since) >= 0 }));
       });
     }
     clearTimeout(followed.lingers);

@@ -96,7 +96,7 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
     const { status, headers } = response;
     if (status !== 200) return end({ reason: `http ${status}`, status, retry: retryAfter(headers), jitter: true });
     // A page that signs in, or a single-page app that answers everything.
-    if (!headers.get('content-type')?.startsWith('text/event-stream')) return end({ reason: 'not a stream' });
+    if (!/^text\/event-stream\s*(;|$)/i.test(headers.get('content-type') ?? '')) return end({ reason: 'not a stream' });
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done: over, value } = await reader.read();

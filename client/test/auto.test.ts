@@ -624,7 +624,7 @@ describe('morph', () => {
         focused.focus();
         morph(morphed, element(buttons(after)));
         for (const one of morphed.children) if (known.has(one.id)) expect(one).toBe(known.get(one.id));
-        if (after.includes(focused.id)) expect(document.activeElement).toBe(focused);
+        if ((after as string[]).includes(focused.id)) expect(document.activeElement).toBe(focused);
       }),
       { numRuns: 300 },
     );
