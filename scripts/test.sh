@@ -106,11 +106,24 @@ client() (
     npm run build
     npm run size
     npm run lint
-    git diff --exit-code --stat -- dist || fail "client/dist is not what its sources build; commit what is there now"
+    is_committed
+)
+
+# The page of the example, with the client as it is now.
+example_page() (
+    cd examples/tanstack/web
+    npm ci
+    npm run build
+    is_committed
+)
+
+# That a build made what is committed, and nothing else.
+is_committed() {
+    git diff --exit-code --stat -- dist || fail "$PWD/dist is not what its sources build; commit what is there now"
     local unknown
     unknown=$(git ls-files --others --exclude-standard -- dist)
-    [[ -z $unknown ]] || fail "the client's build made what is not committed: $unknown"
-)
+    [[ -z $unknown ]] || fail "a build made what is not committed: $unknown"
+}
 
 # That the crate builds from what is published of it: without Node, and with nothing of node_modules.
 package() {
@@ -120,9 +133,14 @@ package() {
     cargo package --allow-dirty --quiet -p tower-revalidate
 }
 
-# Clients of streams that others wrote.
+# Clients of streams that others wrote, and what drives a browser.
 npm_packages() {
     (cd tests/e2e/node && npm ci)
+}
+
+# The suites that are written in JavaScript: `scripts` in tests/e2e/node/package.json.
+in_node() {
+    (cd tests/e2e/node && npm run --silent "$1")
 }
 
 docs() {
@@ -155,6 +173,7 @@ step "tools" install_tools
 step "node" install_node
 step "format" cargo fmt --all --check
 step "client" client
+step "example's page" example_page
 step "lints" cargo clippy --workspace --all-targets --all-features -- -D warnings
 step "docs" docs
 step "each feature alone" each_feature_alone
@@ -162,6 +181,9 @@ step "package" package
 step "cargo test" cargo test --all-features
 step "npm" npm_packages
 step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hyper -p example-poem -p example-salvo -p example-warp -p e2e
+step "client in a browser" in_node browser
+step "front ends of the documentation" in_node docs
+step "streams of web-platform-tests" in_node wpt
 step "fuzz targets" fuzz_targets
 step "loom" loom
 if [[ -x scripts/mutants.sh ]]; then
