@@ -315,26 +315,29 @@ describe('channels and status', () => {
     page('<div data-channels="room:1"></div>');
     const details: unknown[] = [];
     const tell = (event: Event) => details.push([event.type, (event as CustomEvent).detail]);
-    for (const name of ['rt-message', 'rt-message:room:1', 'rt-gap:room:1', 'rt-denied:room:1']) {
+    const names = ['rt-message', 'rt-message:room:1', 'rt-gap:room:1', 'rt-denied:room:1', 'rt-connect:room:1'];
+    for (const name of names) {
       document.body.addEventListener(name, tell);
     }
     const [{ handlers }] = [...server.followed] as [typeof server.followed extends Set<infer F> ? F : never];
     const message = { channel: 'room:1', event: 'n', data: 0 };
     handlers.onConnect?.({ resumed: true });
     handlers.onMessage?.(message);
-    expect(details).toEqual([['rt-message', message], ['rt-message:room:1', message]]);
+    expect(details).toEqual([
+      ['rt-connect:room:1', { channel: 'room:1', resumed: true }],
+      ['rt-message', message],
+      ['rt-message:room:1', message],
+    ]);
     details.length = 0;
     handlers.onConnect?.({ resumed: false });
     handlers.onGap?.({ reason: 'evicted' });
     handlers.onError?.({ code: 'accessdenied' });
     expect(details).toEqual([
+      ['rt-connect:room:1', { channel: 'room:1', resumed: false }],
       ['rt-gap:room:1', { channel: 'room:1', reason: 'fresh' }],
       ['rt-gap:room:1', { channel: 'room:1', reason: 'evicted' }],
       ['rt-denied:room:1', { channel: 'room:1', code: 'accessdenied' }],
     ]);
-    for (const name of ['rt-message', 'rt-message:room:1', 'rt-gap:room:1', 'rt-denied:room:1']) {
-      document.body.removeEventListener(name, tell);
-    }
   });
 
   test('the state of the connection stands on the root element', () => {

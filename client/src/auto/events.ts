@@ -52,8 +52,9 @@ const channelsOf = (element: HTMLElement): string[] =>
   (element.dataset.channels ?? '').split(/[\s,]+/).filter(Boolean);
 
 /**
- * Follows the channels that elements of the page name, for as long as they do: `rt-message` and
- * `rt-message:{channel}` for each message, `rt-gap` … where some were missed, `rt-denied` … where it may not.
+ * Follows the channels that elements of the page name, for as long as they do: `rt-connect` and
+ * `rt-connect:{channel}` once it does, `rt-message` … for each message, `rt-gap` … where some were missed, `rt-denied`
+ * … where it may not.
  */
 export function followChannels(document: Document, realtime: Pick<Realtime, 'channel'>): Unsubscribe {
   const followed = new Map<string, Unsubscribe>();
@@ -67,7 +68,10 @@ export function followChannels(document: Document, realtime: Pick<Realtime, 'cha
       channel,
       {
         onMessage: (message: Message) => tell('message', message),
-        onConnect: ({ resumed }) => resumed || tell('gap', { channel, reason: 'fresh' }),
+        onConnect({ resumed }) {
+          tell('connect', { channel, resumed });
+          if (!resumed) tell('gap', { channel, reason: 'fresh' });
+        },
         onGap: ({ reason }) => tell('gap', { channel, reason }),
         onError: ({ code }) => tell('denied', { channel, code }),
       },

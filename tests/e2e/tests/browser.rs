@@ -1,7 +1,7 @@
 //! The examples' page in Chromium, with the client that the crate serves: what a user sees in two tabs. Where the
 //! framework makes no difference, it is axum's.
 
-use e2e::{Chromium, Example, Link, Server, eventually};
+use e2e::{Chromium, Example, Link, Server};
 
 #[tokio::test]
 async fn a_post_in_one_tab_appears_in_the_other_on_every_framework() {
