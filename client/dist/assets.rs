@@ -14,8 +14,8 @@
     },
     Asset {
         path: "/auto.js",
-        hash: "1d66a35e6cbea365",
-        etag: "\"1d66a35e6cbea365\"",
+        hash: "407817ea5cd2624d",
+        etag: "\"407817ea5cd2624d\"",
         body: include_bytes!("auto.js"),
     },
 ]
