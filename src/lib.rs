@@ -47,6 +47,7 @@
 //! # Where to look
 //!
 //! - [`guarantees`]: what is promised, what is not, and what a hub holds.
+//! - [`browser`]: the client for TanStack Query, SWR, React, htmx and plain pages.
 //! - [`neighbours`]: the middleware and the proxies that people use, in which order, and what each does to a stream.
 //! - [`layer`], [`service`], [`stream`], [`log`]: the story of each part, with an example that runs.
 //! - [`Builder`]: every option with its default.
@@ -90,6 +91,9 @@ mod sync;
 
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}
+#[doc = include_str!("../docs/browser.md")]
+pub mod browser {}
+
 #[doc = include_str!("../docs/neighbours.md")]
 pub mod neighbours {}
 
