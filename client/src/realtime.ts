@@ -334,7 +334,9 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       if (followed.handlers.size) return;
       followed.lingers = setTimeout(() => {
         channels.delete(name);
-        change();
+        // At once: whoever follows it in the next moment is a new one, and waits for a word of the relay.
+        if (joined) tell();
+        else change();
       }, LINGER_MS);
     });
   };

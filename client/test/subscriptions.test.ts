@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { expect, test, vi } from 'vitest';
-import { follow, listen, newest, open, page, requests, wait } from './stage';
+import { follow, listen, newest, page, requests, wait } from './stage';
 
 const random = (value: number) => vi.spyOn(Math, 'random').mockReturnValue(value);
 
@@ -111,6 +111,18 @@ test('subscribers of one channel share it, and it is let go a second after the l
   // Whoever comes late is told that what was said before was told to others.
   expect(second.heard).toEqual([['open', false], 'one', 'two']);
   expect(third.heard).toEqual([['open', false], 'four']);
+});
+
+test('who comes in the very moment in which it is let go is a new subscription', async () => {
+  const { realtime, channels } = await following('a', 'b');
+  channels[0]!.leave();
+  let again!: ReturnType<typeof follow>;
+  setTimeout(() => (again = follow(realtime, 'a')), 1_000);
+  await wait(1_000);
+  const next = await newest();
+  await next.hello();
+  await next.message('e-5', 'a', 5);
+  expect(again.heard).toEqual([['open', expect.any(Boolean)], 5]);
 });
 
 test('the same handlers twice are two subscriptions', async () => {
@@ -417,4 +429,3 @@ test('resources and records: their channels, and of these what was changed (F2, 
   await stream.message('e-a', 'resource:posts', { operation: 'delete', id: 8 }, 'data_change');
   expect(all).toHaveBeenCalledTimes(4);
 });
-void open;
