@@ -241,7 +241,7 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
       const fresh = open(tab.relay, tab.share, place);
       tabs[tabs.indexOf(tab)] = fresh;
       fresh.listens.add(listen(fresh, choose.of(KEYS), place));
-      actions.follow(fresh);
+      if (choose.is(0.7)) actions.follow(fresh);
     },
   };
   const ACTIONS = Object.entries({ follow: 9, unfollow: 7, listen: 2, deafen: 1, flip: 4, reload: 2 } as const).flatMap(
