@@ -2,8 +2,8 @@
 [
     Asset {
         path: "/client.js",
-        hash: "b34d28074a5254ee",
-        etag: "\"b34d28074a5254ee\"",
+        hash: "b6fe3e8e7c914c5f",
+        etag: "\"b6fe3e8e7c914c5f\"",
         body: include_bytes!("client.js"),
     },
     Asset {
@@ -14,8 +14,8 @@
     },
     Asset {
         path: "/auto.js",
-        hash: "407817ea5cd2624d",
-        etag: "\"407817ea5cd2624d\"",
+        hash: "e904d70879ea0b76",
+        etag: "\"e904d70879ea0b76\"",
         body: include_bytes!("auto.js"),
     },
 ]
