@@ -122,6 +122,8 @@ export const createRelay = (lingerMs: number) => {
   const sync = () => {
     if (!tabs.size || status.state === 'closed') return;
     if (next || opening || (timer && (imposed || !current))) return;
+    // After a strange cursor its gap says where the stream is.
+    if (current && !cursor) return;
     if (anew || wanted().join() !== asked?.join()) attempt();
     // A tab that wants keys alone needs no other stream.
     else if (current) keysAlone();
@@ -354,6 +356,7 @@ export const createRelay = (lingerMs: number) => {
   const isLive = (tab: Tab, name: string) => tab.follows.get(name)?.live;
 
   const advance = (id: string) => {
+    if (!cursor) gather();
     cursor = id;
     floor ??= id;
     for (let i = ring.length; i-- && !ring[i]!.at; ) ring[i]!.at = id;
