@@ -40,6 +40,8 @@ interface Followed {
   open?: boolean;
   /** It was open before. */
   known?: boolean;
+  /** Messages after `since` are missing, and those who were there were told. */
+  lost?: boolean;
   denied?: { code: string };
   lingers?: ReturnType<typeof setTimeout>;
 }
@@ -177,7 +179,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     } else if (message.t === 'message') {
       const { t, cursor, ...said } = message;
       const followed = channels.get(said.channel);
-      if (followed && said.id) followed.since = said.id;
+      if (followed && said.id) Object.assign(followed, { since: said.id, lost: false });
       toEach(said.channel, 'onMessage', said as Message);
     } else if (message.t === 'gap') gap(message.reason, message.spreadMs, message.channels);
     else if (message.t === 'open') {
@@ -240,7 +242,10 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
 
   const gap = (reason: string, spreadMs: number, names?: string[]) => {
     if (!names) stale([[]], spreadMs, false, reason);
-    for (const name of names ?? channels.keys()) late.channels.set(name, reason);
+    for (const name of names ?? channels.keys()) {
+      late.channels.set(name, reason);
+      Object.assign(channels.get(name) ?? {}, { lost: true });
+    }
     spread(spreadMs);
   };
 
@@ -324,7 +329,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       queueMicrotask(() => {
         if (!followed.handlers.has(handlers)) return;
         if (followed.denied) guard(() => handlers.onError?.(followed.denied!));
-        else guard(() => handlers.onConnect?.({ resumed: compare(since, followed.since) >= 0 }));
+        else guard(() => handlers.onConnect?.({ resumed: !followed.lost && compare(since, followed.since) >= 0 }));
       });
     }
     clearTimeout(followed.lingers);
