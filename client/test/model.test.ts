@@ -129,7 +129,8 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
           history.push(resumed ? 'resumed' : 'connected');
           if (at || ended) object('connected again, or after its end');
           if (resumed) counts.resumed++;
-          if (resumed && from?.life !== server.life()) object('resumed from another life');
+          // Of another life, too, where the page has not heard of the new one yet: then a gap follows.
+          if (resumed && !from) object('resumed from nowhere');
           at = resumed ? { life: from!.life, offset: from!.tip } : { life: server.life(), offset: server.tip() };
         },
         onMessage({ data: offset, id }) {

@@ -403,6 +403,41 @@ test('… also where of that channel only the end is known here', async () => {
   expect(again.heard).toEqual([['open', true], 5, 8, 9]);
 });
 
+test('a switch waits till it is known where the stream is: after a strange cursor, for its gap', async () => {
+  const { realtime, stream, channels } = await following('a');
+  await stream.cursorAt('e-4');
+  await stream.cut();
+  await wait(1);
+  const strange = requests()[1]!;
+  await strange.hello({ resumed: false, id: null });
+  const b = follow(realtime, 'b');
+  await wait(1_000);
+  expect(requests()).toHaveLength(2);
+  await strange.gap('unknown', { id: 'f-2' });
+  await strange.message('f-3', 'a', 3);
+  const next = await newest();
+  expect([next.cursor, next.channels]).toEqual(['f-3', ['a', 'b']]);
+  await next.hello();
+  await next.message('f-4', 'b', 4);
+  expect(channels[0]!.heard.slice(1)).toEqual([3, ['gap', 'unknown']]);
+  expect(b.heard.slice(-2)).toEqual([['open', expect.any(Boolean)], 4]);
+});
+
+test('who comes late and has what was said before a gap is not resumed: the others were told of the gap', async () => {
+  const { realtime, stream } = await following('a');
+  await stream.message('e-3', 'a', 3);
+  const before = follow(realtime, 'a', { since: 'e-4' });
+  await stream.gap('evicted', { channels: ['a'] });
+  await wait(1);
+  const after = follow(realtime, 'a', { since: 'e-4' });
+  await stream.message('e-8', 'a', 8);
+  const late = follow(realtime, 'a', { since: 'e-9' });
+  await stream.message('e-a', 'a', 10);
+  expect(before.heard).toEqual([['open', true], ['gap', 'evicted'], 8, 10]);
+  expect(after.heard).toEqual([['open', false], 8, 10]);
+  expect(late.heard).toEqual([['open', true], 10]);
+});
+
 test('resources and records: their channels, and of these what was changed (F2, F3)', async () => {
   const realtime = page();
   const all = vi.fn();
