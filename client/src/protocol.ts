@@ -56,8 +56,8 @@ export interface Gap {
 
 export type ToTab =
   | ((Revalidated | Said | Gap | { t: 'cursor' }) & { cursor?: string | undefined })
-  /** These are followed now; true: with all since the cursor that the tab named. */
-  | { t: 'open'; opened: [name: string, resumed: boolean][]; spreadMs: number; cursor: string | undefined }
+  /** These are followed now; true: with all since the cursor that the tab named, else since `now`. */
+  | { t: 'open'; opened: [name: string, resumed: boolean][]; now: string | undefined; spreadMs: number; cursor: string | undefined }
   | { t: 'denied'; denied: { channel: string; code: string }[] }
   | { t: 'status'; status: Status }
   | { t: 'ask'; n: number; what: 'headers' | 'unauthorized' }

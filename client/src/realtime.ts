@@ -183,7 +183,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       toEach(said.channel, 'onMessage', said as Message);
     } else if (message.t === 'gap') gap(message.reason, message.spreadMs, message.channels);
     else if (message.t === 'open') {
-      for (const [name, resumed] of message.opened) opened(name, resumed, message.spreadMs);
+      for (const [name, resumed] of message.opened) opened(name, resumed, message);
     } else if (message.t === 'denied') {
       for (const { channel, code } of message.denied) {
         const followed = channels.get(channel);
@@ -196,7 +196,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     }
   };
 
-  const opened = (name: string, resumed: boolean, spreadMs: number) => {
+  const opened = (name: string, resumed: boolean, { now, spreadMs }: { now: string | undefined; spreadMs: number }) => {
     if (!name) {
       const again = live;
       live = true;
@@ -210,7 +210,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     const { known, handlers, since, held } = followed;
     followed.open = followed.known = true;
     delete followed.denied;
-    if (!resumed) followed.since = cursor;
+    if (!resumed) followed.since = now;
     if (known) return resumed || gap('missed', spreadMs, [name]);
     for (const [{ onConnect }, own] of [...handlers]) {
       guard(() => onConnect?.({ resumed: resumed && compare(own ?? held, since) >= 0 }));

@@ -327,7 +327,7 @@ export const createRelay = (lingerMs: number) => {
         followed.live = true;
         opened.push([name, resumed]);
       }
-      if (opened[0]) tab.post({ t: 'open', opened, spreadMs, cursor });
+      if (opened[0]) tab.post({ t: 'open', opened, now, spreadMs, cursor });
     }
   };
 

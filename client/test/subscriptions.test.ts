@@ -438,6 +438,22 @@ test('who comes late and has what was said before a gap is not resumed: the othe
   expect(late.heard).toEqual([['open', true], 10]);
 });
 
+test('who comes late and has less than the channel began with here is not resumed', async () => {
+  const { realtime, stream } = await following('a');
+  await stream.cursorAt('e-9');
+  // `b` draws the stream back to e-5; `c` begins at the e-9 that was known here.
+  follow(realtime, 'b', { since: 'e-5' });
+  follow(realtime, 'c', { since: 'd-1' });
+  const next = await newest();
+  expect(next.cursor).toBe('e-5');
+  await next.hello();
+  const [less, enough] = ['e-6', 'e-9'].map((since) => follow(realtime, 'c', { since }));
+  for (const id of [7, 8]) await next.message(`e-${id}`, 'c', id);
+  await next.message('e-a', 'c', 10);
+  expect(less!.heard).toEqual([['open', false], 10]);
+  expect(enough!.heard).toEqual([['open', true], 10]);
+});
+
 test('resources and records: their channels, and of these what was changed (F2, F3)', async () => {
   const realtime = page();
   const all = vi.fn();
