@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "b6fe3e8e7c914c5f",
-        etag: "\"b6fe3e8e7c914c5f\"",
+        hash: "d895b38bd50d864e",
+        etag: "\"d895b38bd50d864e\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "72c8c1654ee27056",
-        etag: "\"72c8c1654ee27056\"",
+        hash: "23789080b727f06a",
+        etag: "\"23789080b727f06a\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "e904d70879ea0b76",
-        etag: "\"e904d70879ea0b76\"",
+        hash: "558a93b1dbad848d",
+        etag: "\"558a93b1dbad848d\"",
         body: include_bytes!("auto.js"),
     },
 ]
