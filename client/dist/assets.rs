@@ -2,8 +2,8 @@
 [
     Asset {
         path: "/client.js",
-        hash: "d895b38bd50d864e",
-        etag: "\"d895b38bd50d864e\"",
+        hash: "0e699a66b46a4dd9",
+        etag: "\"0e699a66b46a4dd9\"",
         body: include_bytes!("client.js"),
     },
     Asset {
@@ -14,8 +14,8 @@
     },
     Asset {
         path: "/auto.js",
-        hash: "558a93b1dbad848d",
-        etag: "\"558a93b1dbad848d\"",
+        hash: "e65d40e04cecca3c",
+        etag: "\"e65d40e04cecca3c\"",
         body: include_bytes!("auto.js"),
     },
 ]

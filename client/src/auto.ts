@@ -21,13 +21,13 @@ export type * from './types';
 
 const inPage = typeof document !== 'undefined';
 
-const options = inPage ? optionsOf(tagOf(document, import.meta.url)) : {};
+const options = inPage ? optionsOf(document, tagOf(document, import.meta.url)) : {};
 
 /** The connection of this page. */
 export const realtime: Realtime = createRealtime(options);
 
 const gate: Gate = inPage ? gateOf(document) : () => {};
-if (inPage) attach(document, realtime, gate, !!options.cursor);
+if (inPage) attach(document, realtime, gate);
 
 /**
  * Calls `read`, which fetches and shows something: now, and again when `key` became stale. Never twice at once: what

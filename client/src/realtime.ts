@@ -90,7 +90,11 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   const requests = createFetch(mount, () => !live, hold, () => scheduled && change());
 
   /** The cursor of what the page has just fetched; of all that it holds, before it hears anything. */
-  const held = () => (live ? (Date.now() - fetchedAt < HELD_MS ? oldest : undefined) : lower(oldest, cursor));
+  const held = () => {
+    if (live) return Date.now() - fetchedAt < HELD_MS ? oldest : undefined;
+    // Some of it is older than anybody knows.
+    return cursor === '' ? undefined : lower(oldest, cursor);
+  };
 
   // --- To the relay ------------------------------------------------------------------------------------------
 

@@ -166,7 +166,10 @@ export interface RealtimeOptions {
   enabled?: boolean;
   /** True: log to the console; or a function that takes what would be logged. */
   debug?: boolean | ((...what: unknown[]) => void);
-  /** The cursor of a page that the server rendered: `hub.cursor()`, taken before its queries. */
+  /**
+   * The cursor of a page that the server rendered: `hub.cursor()`, taken before its queries. Empty: it shows data of an
+   * unknown age, so that the first stream counts as a gap, whatever `fetch` brought.
+   */
   cursor?: string;
   /** Of the stream's request; default `same-origin`. `include` for a mount of another origin with cookies. */
   credentials?: RequestCredentials;

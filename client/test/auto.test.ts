@@ -37,10 +37,10 @@ const request = async (index: number): Promise<Asked> => {
 /** Everything that is due has happened. */
 const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
 
-function page(html: string, stamped = true) {
+function page(html: string) {
   document.body.innerHTML = html;
   server = fakeRealtime();
-  undo = attach(document, server.realtime, gateOf(document), stamped);
+  undo = attach(document, server.realtime, gateOf(document));
 }
 
 /** The names of the events that the body hears from now on. */
@@ -126,14 +126,18 @@ describe('options', () => {
     const attributes = 'data-identity="7" data-share="false" data-cursor="e-1"';
     document.head.innerHTML = `<script src="/other.js"></script><script src="/live/auto.js?v=1" ${attributes}></script>`;
     const tag = tagOf(document, new URL('/live/auto.js', document.baseURI).href);
-    expect(optionsOf(tag)).toEqual({ identity: '7', share: false, cursor: 'e-1' });
+    expect(optionsOf(document, tag)).toEqual({ identity: '7', share: false, cursor: 'e-1' });
   });
 
   test('a meta tag speaks for a module that no tag loaded', () => {
     document.head.innerHTML = '<meta name="revalidate" data-url="/live" data-enabled="false" data-debug>';
     const tag = tagOf(document, 'http://elsewhere/auto.js');
-    expect(optionsOf(tag)).toEqual({ url: '/live', enabled: false, debug: true });
-    expect(optionsOf(null)).toEqual({});
+    expect(optionsOf(document, tag)).toEqual({ url: '/live', enabled: false, debug: true });
+    expect(optionsOf(document, null)).toEqual({});
+    document.body.innerHTML = '<p hx-trigger="rt:posts from:body"></p>';
+    expect(optionsOf(document, null)).toEqual({ cursor: '' });
+    document.body.innerHTML = '<ul data-revalidate="posts"></ul>';
+    expect(optionsOf(document, null)).toEqual({ cursor: '' });
   });
 });
 
@@ -261,39 +265,6 @@ describe('elements that come late', () => {
     server.stale('posts');
     await vi.advanceTimersByTimeAsync(10_000);
     expect(heard).toEqual(['rt:posts', 'rt:posts']);
-  });
-});
-
-describe('the first page', () => {
-  const refetched = async (stamped: boolean, gapAfter?: number) => {
-    vi.useFakeTimers();
-    page('<p hx-trigger="rt:posts from:body"></p>', stamped);
-    const heard = hear('rt:posts');
-    await vi.advanceTimersByTimeAsync(60_000);
-    expect(heard).toEqual([]);
-    server.become('open');
-    if (gapAfter !== undefined) {
-      await vi.advanceTimersByTimeAsync(gapAfter);
-      server.gap('fresh');
-    }
-    for (let i = 0; i < 3; i++) {
-      server.become('connecting');
-      server.become('open');
-    }
-    await vi.advanceTimersByTimeAsync(60_000);
-    return heard.length;
-  };
-
-  test('without a cursor is read again once, whatever its scripts fetched', async () => {
-    expect(await refetched(false)).toBe(1);
-  });
-
-  test('is not read twice where the stream says so itself', async () => {
-    expect(await refetched(false, 10_000)).toBe(1);
-  });
-
-  test('with a cursor is not read again', async () => {
-    expect(await refetched(true)).toBe(0);
   });
 });
 

@@ -134,6 +134,18 @@ test('… and of the page that the server rendered (R8)', async () => {
   expect((await newest()).cursor).toBe('e-2');
 });
 
+test('what the server rendered and nobody knows how old is a gap, whatever was fetched (R8)', async () => {
+  cursors['/a'] = 'e-1f';
+  const realtime = page({ cursor: '' });
+  await realtime.fetch(`${HERE}/a`);
+  const heard = listen(realtime);
+  const stream = await newest();
+  expect(stream.cursor).toBeNull();
+  await stream.hello();
+  await wait(1);
+  expect(heard).toEqual([{ keys: [[]], own: false, gap: 'fresh' }]);
+});
+
 test('it waits for the first requests of the page, which began before it (R8)', async () => {
   cursors['/slow'] = 'e-5';
   const realtime = page();

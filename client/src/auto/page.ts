@@ -16,9 +16,10 @@ export function tagOf(document: Document, url: string): HTMLElement | null {
   return scripts.find(({ src }) => same(src)) ?? document.querySelector<HTMLElement>('meta[name=revalidate]');
 }
 
-/** What its data attributes say. */
-export function optionsOf(tag: HTMLElement | null): RealtimeOptions {
-  const { url, identity, cursor, share, enabled, debug } = tag?.dataset ?? {};
+/** What its data attributes say. HTML that shows something and has no cursor is of an unknown age. */
+export function optionsOf(document: Document, tag: HTMLElement | null): RealtimeOptions {
+  const { url, identity, share, enabled, debug } = tag?.dataset ?? {};
+  const cursor = tag?.dataset.cursor ?? (interested(document).length > 0 ? '' : undefined);
   return {
     // Without it, the core knows where it came from itself.
     ...(url !== undefined && { url }),
@@ -30,25 +31,21 @@ export function optionsOf(tag: HTMLElement | null): RealtimeOptions {
   };
 }
 
-/** More than the server ever spreads. */
-const SPREAD_MS = 11_000;
+/** The elements that show what may become stale, and what of it. */
+const interested = (document: Document) => [
+  ...listeners(document),
+  ...[...revalidated(document)].map((element): [Element, string] => [element, element.dataset.revalidate ?? '']),
+];
 
-/**
- * Makes a document live. Returns what undoes it. `stamped`: it came with the cursor that the connection begins at.
- */
-export function attach(document: Document, realtime: Realtime, gate: Gate, stamped: boolean): Unsubscribe {
+/** Makes a document live. Returns what undoes it. */
+export function attach(document: Document, realtime: Realtime, gate: Gate): Unsubscribe {
   const refresh = staleElements(document, realtime, gate);
-  const interested = () => [
-    ...listeners(document),
-    ...[...revalidated(document)].map((element): [Element, string] => [element, element.dataset.revalidate ?? '']),
-  ];
-  const late = latecomers(document, interested, (stale, isLate) => {
+  const late = latecomers(document, () => interested(document), (stale, isLate) => {
     sayStale(document, stale, isLate);
     refresh(stale, isLate);
   });
   let heard: Stale[] = [];
   const hear = (stale: Stale) => {
-    if (stale.gap) unread();
     // What comes while nobody can see the page is told once, when somebody does.
     if (heard.push(stale) > 1) return;
     gate(() => {
@@ -59,30 +56,11 @@ export function attach(document: Document, realtime: Realtime, gate: Gate, stamp
       refresh(all);
     });
   };
-  const unread = stamped ? () => {} : onceOpen(realtime, () => hear({ keys: [[]], own: false, gap: 'fresh' }));
   const undo = [
-    unread,
     late.stop,
     realtime.onRevalidate(hear),
     followChannels(document, realtime),
     sayStatus(document, realtime),
   ];
   return () => undo.forEach((one) => one());
-}
-
-/**
- * The HTML of a page without a cursor may be older than the stream, and the stream says so; but not where it begins
- * at the cursor of something that a script of the page fetched. Calls back unless it said so in time.
- */
-function onceOpen({ status }: Realtime, then: () => void): Unsubscribe {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const unsubscribe = status.subscribe(() => {
-    if (!/^(open|degraded)$/.test(status.getSnapshot().state)) return;
-    unsubscribe();
-    timer = setTimeout(then, SPREAD_MS);
-  });
-  return () => {
-    unsubscribe();
-    clearTimeout(timer);
-  };
 }
