@@ -40,11 +40,15 @@ export function latecomers(
   };
   for (const element of unsettled()) settled.add(element);
 
+  const forget = () => {
+    recent = recent.filter(({ at }) => performance.now() - at < RECENT_MS);
+  };
+
   const look = () => {
     timer = undefined;
     const late = unsettled();
     for (const element of late) settled.add(element);
-    recent = recent.filter(({ at }) => performance.now() - at < RECENT_MS);
+    forget();
     if (late.size === 0) return;
     for (const { stale, young, overtook, told } of recent) {
       const now = new Set<string>();
@@ -70,6 +74,8 @@ export function latecomers(
 
   return {
     remember(stale) {
+      // Also on a page that never changes.
+      forget();
       recent.push({ stale, at: performance.now(), young: unsettled(), overtook: false, told: new Set() });
     },
     stop() {

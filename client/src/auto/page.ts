@@ -44,13 +44,15 @@ export function attach(document: Document, realtime: Realtime, gate: Gate): Unsu
     sayStale(document, stale, isLate);
     refresh(stale, isLate);
   });
-  let heard: Stale[] = [];
+  let heard: Stale | undefined;
   const hear = (stale: Stale) => {
     // What comes while nobody can see the page is told once, when somebody does.
-    if (heard.push(stale) > 1) return;
+    const waits = heard !== undefined;
+    heard = heard ? union([heard, stale]) : stale;
+    if (waits) return;
     gate(() => {
-      const all = union(heard);
-      heard = [];
+      const all = heard!;
+      heard = undefined;
       late.remember(all);
       sayStale(document, all);
       refresh(all);

@@ -25,7 +25,7 @@ export function refetching(realtime: Pick<Realtime, 'status'>, gate: Gate, read:
   const run = async () => {
     for (let failures = 0; wanted && !stopped; ) {
       await new Promise<void>(gate);
-      if (stopped) return;
+      if (stopped) break;
       wanted = false;
       try {
         await read();
@@ -39,13 +39,15 @@ export function refetching(realtime: Pick<Realtime, 'status'>, gate: Gate, read:
         await later(realtime, Math.random() * Math.min(30_000, 1_000 * 2 ** failures++));
       }
     }
+    // Not in a `finally` of the caller, which comes later: what is asked for in between would be forgotten.
+    running = false;
   };
 
   const refetch = () => {
     wanted = true;
     if (running) return;
     running = true;
-    void run().finally(() => (running = false));
+    void run();
   };
   return Object.assign(refetch, { stop: () => void (stopped = true) });
 }
