@@ -138,11 +138,12 @@ export const createRelay = (lingerMs: number) => {
       const n = ++questions;
       // Another tab each time: one of them may sleep.
       const tab = [...tabs][failures % tabs.size];
-      const patience = setTimeout(() => answers.get(n)?.({ error: true }), ASK_MS);
+      const patience = setTimeout(() => answers.get(n)?.({}), ASK_MS);
       answers.set(n, ({ value, error }) => {
         answers.delete(n);
         clearTimeout(patience);
-        if (error) reject(new Error(what));
+        // Without a value nobody answered.
+        if (error || value === undefined) reject(error);
         else resolve(value);
       });
       tab?.post({ t: 'ask', n, what });
@@ -218,7 +219,13 @@ export const createRelay = (lingerMs: number) => {
         if (go === false) stop('unauthorized');
         else attempt();
       };
-      ask('unauthorized').then(then, () => then(false));
+      ask('unauthorized').then(then, (refused) => {
+        if (refused || turn !== opening) return then(false);
+        // That tab sleeps: another is asked at the next 401.
+        opening = 0;
+        unauthorized = false;
+        failed({ reason: 'unauthorized' });
+      });
       return;
     }
     // Too much was asked for: that goes on which is open.
