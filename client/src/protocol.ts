@@ -23,7 +23,8 @@ export interface Config {
 export type Follow = readonly [name: string, since: string | undefined];
 
 export type ToRelay =
-  | { t: 'join'; config: Config; follows: Follow[] }
+  /** What comes before the `joined` with its number was meant for an earlier one. */
+  | { t: 'join'; n: number; config: Config; follows: Follow[] }
   | { t: 'want'; follows: Follow[] }
   | { t: 'leave' }
   /** Something changed that makes it worth while to try now: back online, visible, `connect()`. */
@@ -61,5 +62,6 @@ export type ToTab =
   | { t: 'denied'; denied: { channel: string; code: string }[] }
   | { t: 'status'; status: Status }
   | { t: 'ask'; n: number; what: 'headers' | 'unauthorized' }
+  | { t: 'joined'; n: number }
   | { t: 'ready'; protocol: number }
   | { t: 'ping' };

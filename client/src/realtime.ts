@@ -48,7 +48,8 @@ interface Followed {
 
 /** A connection to the hub mounted at `url`. It opens when something is asked for, and not before. */
 export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOptions = {}): Realtime<S> => {
-  const { headers, identity, share = !headers || identity !== undefined, debug, onUnauthorized } = options;
+  // An empty one is nobody's, as of a page that knows no user.
+  const { headers, identity, share = !headers || !!identity, debug, onUnauthorized } = options;
   const backoff = options.backoff === false ? { maxAttempts: 0 } : options.backoff;
   const mount = new URL(options.url ?? mounted(), globalThis.location?.href ?? 'http://localhost').href.replace(/\/+$/, '');
   const log = (...what: unknown[]) =>
@@ -62,6 +63,9 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   let status: Status = { state: 'idle' };
   let link: Link | undefined;
   let joined = false;
+  /** The newest join, and the one that was answered last. */
+  let joins = 0;
+  let admitted = 0;
   /** Not while the page is frozen, or in the browser's back-forward cache. */
   let awake = true;
   /** All up to it came, or was told to be missing; none yet. */
@@ -106,7 +110,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     initial: backoff?.initial ?? 1_000,
     max: backoff?.max ?? 30_000,
     maxAttempts: backoff?.maxAttempts,
-    anonymous: identity === undefined,
+    anonymous: !identity,
   });
 
   const follows = (): Follow[] => [
@@ -145,7 +149,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       () => joined && ((joined = false), tell()),
     );
     const wants = { follows: follows() };
-    link.send(joined ? { t: 'want', ...wants } : { t: 'join', config: config(), ...wants });
+    link.send(joined ? { t: 'want', ...wants } : { t: 'join', n: ++joins, config: config(), ...wants });
     joined = true;
   };
 
@@ -172,7 +176,9 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
 
   const receive = (message: ToTab) => {
     if (message.t === 'ask') return answer(message.n, message.what);
-    if (!joined) return;
+    if (message.t === 'joined') admitted = message.n;
+    // What was on its way while this page had left: some of it was missed, and all is told anew.
+    if (!joined || admitted !== joins) return;
     if (message.t !== 'status') log(message.t, message);
     if ('cursor' in message && message.cursor) cursor = message.cursor;
     if (message.t === 'status') become(message.status);

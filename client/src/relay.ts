@@ -29,11 +29,15 @@ interface Followed {
   since: string | undefined;
   /** It hears what the stream brings. Till then it waits for a stream that follows the channel. */
   live: boolean;
+  /** With it, it was too much: it is not asked for again before something else is let go. */
+  refused?: boolean;
 }
 
 interface Tab {
   post: (message: ToTab) => void;
   follows: Map<string, Followed>;
+  /** It may be of another user than the stream: it waits for one that was opened after it came. */
+  stranger?: boolean;
 }
 
 const RING = 256;
@@ -95,7 +99,10 @@ export const createRelay = (lingerMs: number) => {
 
   // --- What is asked for -----------------------------------------------------------------------------------
 
-  const wanted = () => [...new Set([...tabs].flatMap((tab) => [...tab.follows.keys()]))].filter(Boolean).sort();
+  const all = (which: (followed: Followed) => unknown) => [
+    ...new Set([...tabs].flatMap(({ follows }) => [...follows.keys()].filter((name) => name && which(follows.get(name)!)))),
+  ];
+  const wanted = () => all(({ refused }) => !refused).sort();
 
   const covers = (since: string | undefined) => compare(since, floor) >= 0;
 
@@ -129,7 +136,9 @@ export const createRelay = (lingerMs: number) => {
     else if (current) keysAlone();
   };
 
-  const keysAlone = () => settle((name) => !name, covers, cursor, 0, ring);
+  /** What the open stream brings already: keys, and of channels what comes from now on. */
+  const keysAlone = (open: string[] = []) =>
+    settle((name) => !name || open.includes(name), (since, name) => !name && covers(since), cursor, 0, ring);
 
   // --- Attempts --------------------------------------------------------------------------------------------
 
@@ -170,6 +179,7 @@ export const createRelay = (lingerMs: number) => {
     if (turn !== opening) return;
     opening = 0;
     from = start();
+    const there = [...tabs];
 
     const query = new URLSearchParams();
     if (asked[0]) query.set('channels', asked.join());
@@ -185,8 +195,10 @@ export const createRelay = (lingerMs: number) => {
     };
     const stream: Stream = openStream(`${config.url}/events?${query}`, init, patience, {
       event(name, data, id, size) {
-        if (name === 'hello') hello(stream, data, id);
-        else if (stream === current) frame(name, data, id, size);
+        if (name === 'hello') {
+          if (stream !== current) for (const tab of there) tab.stranger = false;
+          hello(stream, data, id);
+        } else if (stream === current) frame(name, data, id, size);
       },
       cursor(id) {
         if (stream !== current) return;
@@ -250,10 +262,20 @@ export const createRelay = (lingerMs: number) => {
   };
 
   const refused = (code: string) => {
-    keysAlone();
-    const waiting = [...tabs].flatMap(({ follows }) => [...follows].filter(([, { live }]) => !live));
-    deny(waiting.map(([channel]) => ({ channel, code })));
+    const open = all(({ live }) => live);
+    keysAlone(open);
+    const excess = all(({ live }) => !live).filter((name) => !open.includes(name));
+    deny(excess.map((channel) => ({ channel, code })), true);
+    asked = wanted();
+    // Strangers are heard by no stream yet.
+    if (excess[0] && [...tabs].some(({ stranger }) => stranger)) {
+      anew = true;
+      gather();
+    }
   };
+
+  /** There is room again for what was too much. */
+  const release = () => tabs.forEach(({ follows }) => follows.forEach((followed) => delete followed.refused));
 
   /** Gives up. */
   const stop = (reason: string) => {
@@ -262,12 +284,12 @@ export const createRelay = (lingerMs: number) => {
   };
 
   /** They wait for a stream that follows them, and have no claim to what is said till then. */
-  const deny = (denied: Hello['denied']) => {
+  const deny = (denied: Hello['denied'], refused?: boolean) => {
     if (!denied.length) return;
     for (const { channel } of denied) {
       for (const { follows } of tabs) {
         const followed = follows.get(channel);
-        if (followed) follows.set(channel, { since: undefined, live: false });
+        if (followed) follows.set(channel, { since: undefined, live: false, ...(refused && { refused }) });
       }
     }
     each({ t: 'denied', denied });
@@ -318,16 +340,17 @@ export const createRelay = (lingerMs: number) => {
   /** Those who waited are live: with all that they lack, if `has` holds for what they have. */
   const settle = (
     follows: (name: string) => boolean,
-    has: (since: string | undefined) => boolean,
+    has: (since: string | undefined, name: string) => boolean,
     now: string | undefined,
     spreadMs: number,
     kept: Entry[] = [],
   ) => {
     for (const tab of tabs) {
+      if (tab.stranger) continue;
       const opened: [string, boolean][] = [];
       for (const [name, followed] of tab.follows) {
         if (followed.live || !follows(name)) continue;
-        const resumed = has(followed.since);
+        const resumed = has(followed.since, name);
         // What it lacks is in what is kept, or will come on a stream that begins low enough.
         if (!resumed) followed.since = now;
         else for (const { frame, at } of kept) if (!(compare(at, followed.since) <= 0)) tab.post(frame);
@@ -378,7 +401,11 @@ export const createRelay = (lingerMs: number) => {
 
   const follow = (tab: Tab, follows: Follow[]) => {
     const names = new Set(follows.map(([name]) => name));
-    for (const name of tab.follows.keys()) if (!names.has(name)) tab.follows.delete(name);
+    for (const name of tab.follows.keys()) {
+      if (names.has(name)) continue;
+      tab.follows.delete(name);
+      release();
+    }
     for (const [name, since] of follows) {
       if (tab.follows.has(name)) continue;
       tab.follows.set(name, { since, live: false });
@@ -390,6 +417,7 @@ export const createRelay = (lingerMs: number) => {
 
   const leave = (tab: Tab) => {
     tabs.delete(tab);
+    release();
     gather();
     if (tabs.size) return;
     clearTimeout(leaving);
@@ -435,7 +463,9 @@ export const createRelay = (lingerMs: number) => {
         config = message.config;
         tabs.add(tab);
         tab.follows.clear();
+        tab.stranger = config.anonymous;
         anew ||= config.anonymous;
+        post({ t: 'joined', n: message.n });
         if (status.state === 'closed') reopen();
         else post({ t: 'status', status });
         follow(tab, message.follows);
