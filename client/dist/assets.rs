@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "0e699a66b46a4dd9",
-        etag: "\"0e699a66b46a4dd9\"",
+        hash: "a99d27dae2a0e238",
+        etag: "\"a99d27dae2a0e238\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "23789080b727f06a",
-        etag: "\"23789080b727f06a\"",
+        hash: "40228f40880a5609",
+        etag: "\"40228f40880a5609\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "e65d40e04cecca3c",
-        etag: "\"e65d40e04cecca3c\"",
+        hash: "457a02cfd4b61345",
+        etag: "\"457a02cfd4b61345\"",
         body: include_bytes!("auto.js"),
     },
 ]

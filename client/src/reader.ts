@@ -67,7 +67,11 @@ export function createReader<T>(
       data =>
         settle(() => {
           failures = 0;
-          events.onData(data);
+          try {
+            events.onData(data);
+          } catch (error) {
+            events.onError(error);
+          }
         }),
       error =>
         settle(() => {

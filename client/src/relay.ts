@@ -51,7 +51,6 @@ const CONNECT_MS = 10_000;
 const HUSH_MS = 3_000;
 /** For answers of a tab. */
 const ASK_MS = 10_000;
-const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** `lingerMs`: how long the stream outlives the last tab, so that a page that loads another keeps it. */
 export const createRelay = (lingerMs: number) => {
@@ -240,10 +239,10 @@ export const createRelay = (lingerMs: number) => {
       });
       return;
     }
-    // Too much was asked for: that goes on which is open.
-    if (current && [400, 414, 431].includes(code)) return refused(reason);
     // What the same request would be told again: 204, and most of 4xx.
     if (code === 204 || (code >= 400 && code < 500 && ![408, 425, 429].includes(code))) {
+      // That goes on which is open (R12): unless these are the cookies of somebody else, who may not have it at all.
+      if (current && (!config.anonymous || [400, 414, 431].includes(code))) return refused(reason);
       return stop(code === 401 ? 'unauthorized' : reason);
     }
     const step = Math.min(config.max, config.initial * 2 ** failures);
@@ -255,7 +254,7 @@ export const createRelay = (lingerMs: number) => {
     patience = reason === 'silence' && patience > HUSH_MS ? HUSH_MS : CONNECT_MS;
     const offline = globalThis.navigator?.onLine === false;
     const least = imposed && !jitter ? retry! : (retry ?? 0) + Math.random() * step;
-    const delay = Math.ceil(Math.min(offline ? Math.max(least, config.max) : least, MAX_TIMEOUT));
+    const delay = Math.ceil(offline ? Math.max(least, config.max) : least);
     clearTimeout(timer);
     timer = setTimeout(attempt, delay);
     if (!current) become(offline ? 'paused' : 'waiting', reason, Date.now() + delay);

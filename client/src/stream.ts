@@ -79,10 +79,10 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
       if (done) return;
       const read = JSON.parse(data);
       if (event === 'hello') {
-        silence = 2.5 * read.heartbeatMs;
+        silence = 2.5 * (read.heartbeatMs || 15_000);
         check();
       }
-      if (event === 'bye') end({ reason: read.reason, retry: retry ?? 1_000 });
+      if (event === 'bye') end({ reason: read.reason, retry: retry || 1_000 });
       else on.event(event ?? '', read as never, id, data.length);
     },
     // The heartbeat says its cursor twice. The comment is what any parser reports; a server that may not acknowledge
@@ -114,6 +114,7 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
 /** `Retry-After` in ms: seconds or a date (RFC 9110, 10.2.3). */
 const retryAfter = (headers: Headers): number | undefined => {
   const value = headers.get('retry-after');
-  const ms = value ? (/^\d+$/.test(value) ? +value * 1_000 : Date.parse(value) - Date.now()) : NaN;
-  return ms >= 0 ? ms : undefined;
+  const ms = value ? +value * 1_000 || Date.parse(value) - Date.now() : 0;
+  // No timer can wait for longer than 24 days.
+  return ms > 0 ? Math.min(ms, 1e9) : undefined;
 };

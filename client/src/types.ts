@@ -29,7 +29,7 @@ export interface Status {
    * - `degraded`: open, but the server itself does not hear all news at the moment (`live: false`).
    * - `waiting`: between two attempts; see `retryAt`.
    * - `paused`: the browser is offline; goes on by itself.
-   * - `closed`: given up (see `reason`), or `disconnect()`. Only `connect()` opens it again.
+   * - `closed`: given up (see `reason`), or `disconnect()`. Only `connect()` opens it again, or another page.
    */
   readonly state: 'idle' | 'connecting' | 'open' | 'degraded' | 'waiting' | 'paused' | 'closed';
   /** Why, where there is a reason: `http 403`, `silence`, `unauthorized`, a reason of the server's `bye` … */
@@ -146,8 +146,9 @@ export interface RealtimeOptions {
   /** Headers for the stream's request, asked for before every attempt: `{ authorization: … }`. Never in the URL. */
   headers?: () => HeadersInit | Promise<HeadersInit>;
   /**
-   * The server answered 401. Refresh the credentials; the stream is tried once more, unless this returns `false` or
-   * throws. Without it, or at a second 401, the connection is closed.
+   * The server answered 401. Refresh the credentials, within 10 s; the stream is tried once more, unless this returns
+   * `false` or throws. Without it, or at a second 401, the connection is closed. Where the user has to sign in again,
+   * return `false`, and call `connect()` afterwards.
    */
   onUnauthorized?: () => unknown;
   /**

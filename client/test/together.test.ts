@@ -9,7 +9,7 @@ const event = (target: EventTarget, name: string) => target.dispatchEvent(new Ev
 
 test('a switch that is refused for its size does not end all at the next cut', async () => {
   random(0);
-  const { realtime, stream } = await open();
+  const { realtime } = await open();
   const a = follow(realtime, 'a');
   const second = await newest();
   await second.hello();
@@ -132,4 +132,23 @@ test('what waited at a page that was frozen is not heard twice, nor claimed', as
   await second.hello();
   for (const id of [2, 3]) await second.message(`e-${id}`, 'a', id);
   expect(heard.heard.slice(1)).toEqual([1, 2, 3]);
+});
+
+test('a switch that is refused keeps what is open, where it is known whose it is (R12)', async () => {
+  const { realtime, stream } = await open({ identity: 'ann' });
+  const a = follow(realtime, 'a');
+  const switching = await newest();
+  await switching.answer(403);
+  expect(a.heard).toEqual([['denied', 'http 403']]);
+  const heard = listen(realtime);
+  await stream.revalidate([['posts']]);
+  expect(heard).toHaveLength(1);
+  expect(realtime.status.getSnapshot().state).toBe('open');
+});
+
+test('… and ends it where the cookies of now may be another user’s', async () => {
+  const { realtime } = await open();
+  follow(realtime, 'a');
+  await (await newest()).answer(403);
+  expect(realtime.status.getSnapshot()).toEqual({ state: 'closed', reason: 'http 403' });
 });
