@@ -180,7 +180,8 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     // What was on its way while this page had left: some of it was missed, and all is told anew.
     if (!joined || admitted !== joins) return;
     if (message.t !== 'status') log(message.t, message);
-    if ('cursor' in message && message.cursor) cursor = message.cursor;
+    // What comes before the first `open` is of what the page lacks; till then it holds what it held.
+    if ((live || message.t === 'open') && 'cursor' in message && message.cursor) cursor = message.cursor;
     if (message.t === 'status') become(message.status);
     else if (message.t === 'revalidate') {
       const { keys, origin, spreadMs } = message;
