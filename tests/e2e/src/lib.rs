@@ -7,6 +7,7 @@
 
 mod chromium;
 mod client;
+mod files;
 mod gunzip;
 mod link;
 mod listener;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use chromium::{Chromium, Tab};
 pub use client::{Client, Version};
+pub use files::Files;
 pub use gunzip::Gunzip;
 pub use link::{Link, Traffic};
 pub use listener::{Listener, Make};

@@ -37,7 +37,10 @@ export async function proxy(port) {
 
   const listen = (at) => new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(at, '127.0.0.1', resolve);
+    server.listen(at, '127.0.0.1', () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
   const cut = () => pairs.forEach(({ near }) => near.resetAndDestroy());
 

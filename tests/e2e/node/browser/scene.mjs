@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 import { proxy } from './proxy.mjs';
 import { server } from './server.mjs';
 
-const PAGES = join(import.meta.dirname, 'pages');
+export const PAGES = join(import.meta.dirname, 'pages');
 /** Long enough for the slowest machine; nothing that works comes near it. */
 const HANG = 40_000;
 

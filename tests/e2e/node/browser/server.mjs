@@ -1,21 +1,21 @@
-// The app of `tests/e2e/src/bin/stage.rs` as a process that can be killed, and started anew on the same port.
+// An app of `tests/e2e/src/bin/` as a process that can be killed, and started anew on the same port.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-let program;
+const programs = {};
 
-/** Builds it, once a process. */
-function build() {
-  const args = ['build', '--quiet', '-p', 'e2e', '--bin', 'stage', '--message-format=json-render-diagnostics'];
+/** Builds one, once a process. */
+function build(name) {
+  const args = ['build', '--quiet', '-p', 'e2e', '--bin', name, '--message-format=json-render-diagnostics'];
   const told = execFileSync('cargo', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   return told.split('\n').filter(Boolean).map((line) => JSON.parse(line).executable).findLast(Boolean);
 }
 
 /** Starts one; `knobs` are its environment variables. */
-export async function server(knobs = {}) {
-  program ??= build();
+export async function server(knobs = {}, name = 'stage') {
+  const program = (programs[name] ??= build(name));
   let child;
   let port = 0;
 

@@ -13,7 +13,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
-use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +23,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use e2e::Files;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
@@ -35,7 +35,6 @@ use tower_revalidate::{Grant, Hub, Policy, Refusal, Revalidate};
 #[derive(Clone)]
 struct Stage {
     hub: Hub,
-    files: Arc<[PathBuf]>,
     latency: Duration,
     began: Instant,
     seen: Arc<Mutex<Seen>>,
@@ -70,10 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             count.fetch_add(1, Ordering::Relaxed);
         })
         .build()?;
-    let files = std::env::var("FILES").unwrap_or_default();
     let stage = Stage {
         hub: hub.clone(),
-        files: files.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from).collect(),
         latency: Duration::from_millis(number("LATENCY_MS", 0)?),
         began: Instant::now(),
         seen: Arc::default(),
@@ -91,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Neither is the app's.
         .route("/stage", get(tell))
         .route("/stage/answers", post(answers))
-        .layer(middleware::from_fn_with_state(stage.clone(), files_first))
+        .layer(middleware::from_fn_with_state(Files::from_env(), Files::first))
         .with_state(stage);
 
     let port = u16::try_from(number("PORT", 0)?)?;
@@ -132,15 +129,6 @@ impl Stage {
 
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn file(&self, path: &str) -> Option<(PathBuf, Vec<u8>)> {
-        let path = FilePath::new(path.trim_start_matches('/'));
-        let is_plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        let found =
-            self.files.iter().filter(|_| is_plain).map(|dir| dir.join(path)).find(|path| path.is_file())?;
-        let bytes = std::fs::read(&found).ok()?;
-        Some((found, bytes))
     }
 }
 
@@ -253,14 +241,4 @@ async fn tell(State(stage): State<Stage>) -> Json<Value> {
         "reads": seen.reads,
         "aborted": seen.aborted,
     }))
-}
-
-async fn files_first(State(stage): State<Stage>, request: Request, next: Next) -> Response {
-    let Some((path, bytes)) = stage.file(request.uri().path()) else { return next.run(request).await };
-    let kind = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        _ => "application/octet-stream",
-    };
-    ([(CONTENT_TYPE, kind)], bytes).into_response()
 }
