@@ -2,8 +2,8 @@
 [
     Asset {
         path: "/client.js",
-        hash: "a99d27dae2a0e238",
-        etag: "\"a99d27dae2a0e238\"",
+        hash: "e52f87b414b1f9e1",
+        etag: "\"e52f87b414b1f9e1\"",
         body: include_bytes!("client.js"),
     },
     Asset {
@@ -14,8 +14,8 @@
     },
     Asset {
         path: "/auto.js",
-        hash: "457a02cfd4b61345",
-        etag: "\"457a02cfd4b61345\"",
+        hash: "875c681c3ba5ca3f",
+        etag: "\"875c681c3ba5ca3f\"",
         body: include_bytes!("auto.js"),
     },
 ]

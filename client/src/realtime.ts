@@ -29,17 +29,21 @@ const CHECK_MS = 30_000;
 /** How long the first stream waits for the page's first requests, to begin at their cursors. */
 const FIRST_MS = 2_000;
 
+interface Subscriber {
+  /** The cursor of what it has, if it said so. */
+  since: string | undefined;
+  /** It heard `onConnect`, and no denial since. */
+  told?: boolean;
+}
+
 interface Followed {
-  /** Each with the cursor of what it has, if it said so. */
-  handlers: Map<ChannelHandlers<any>, string | undefined>;
+  handlers: Map<ChannelHandlers<any>, Subscriber>;
   /** From where on it is asked for; then its last message. */
   since: string | undefined;
   /** What the page held when it was asked for. */
   held?: string | undefined;
   asked?: boolean;
   open?: boolean;
-  /** It was open before. */
-  known?: boolean;
   /** Messages after `since` are missing, and those who were there were told. */
   lost?: boolean;
   denied?: { code: string };
@@ -119,7 +123,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       if (!followed.asked) {
         followed.asked = true;
         followed.held = held();
-        const has = [...followed.handlers.values()].reduce(lower, followed.held);
+        const has = [...followed.handlers.values()].reduce((least, { since }) => lower(least, since), followed.held);
         followed.since = has ?? followed.since;
       }
       return [name, place(followed)];
@@ -202,6 +206,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
         followed.since = followed.held = undefined;
         followed.open = false;
         followed.denied = { code };
+        for (const subscriber of followed.handlers.values()) subscriber.told = false;
         toEach(channel, 'onError', followed.denied);
       }
     }
@@ -218,14 +223,18 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     }
     const followed = channels.get(name);
     if (!followed) return;
-    const { known, handlers, since, held } = followed;
-    followed.open = followed.known = true;
+    const { handlers, since, held } = followed;
+    followed.open = true;
     delete followed.denied;
     if (!resumed) followed.since = now;
-    if (known) return resumed || gap('missed', spreadMs, [name]);
-    for (const [{ onConnect }, own] of [...handlers]) {
-      guard(() => onConnect?.({ resumed: resumed && compare(own ?? held, since) >= 0 }));
+    let again = false;
+    for (const [{ onConnect }, subscriber] of [...handlers]) {
+      again ||= !!subscriber.told;
+      if (subscriber.told) continue;
+      subscriber.told = true;
+      guard(() => onConnect?.({ resumed: resumed && compare(subscriber.since ?? held, since) >= 0 }));
     }
+    if (again && !resumed) gap('missed', spreadMs, [name]);
   };
 
   const answer = async (n: number, what: 'headers' | 'unauthorized') => {
@@ -329,22 +338,24 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   const channel = (name: string, given: ChannelHandlers<any> | ((said: any) => void), { since }: ChannelOptions = {}) => {
     // A set of its own for each subscriber, also when two of them give the same.
     const handlers = typeof given === 'function' ? { onMessage: given } : { ...given };
+    const subscriber: Subscriber = { since };
     let followed = channels.get(name)!;
     if (!followed) {
       // What is said from now on is heard in any case.
       followed = { handlers: new Map(), since: cursor };
       channels.set(name, followed);
       listened();
-    } else if (followed.known || followed.denied) {
+    } else if (followed.open || followed.denied) {
       // It comes late: what was said before it was told to others.
       queueMicrotask(() => {
-        if (!followed.handlers.has(handlers)) return;
-        if (followed.denied) guard(() => handlers.onError?.(followed.denied!));
-        else guard(() => handlers.onConnect?.({ resumed: !followed.lost && compare(since, followed.since) >= 0 }));
+        if (!followed.handlers.has(handlers) || subscriber.told) return;
+        if (followed.denied) return guard(() => handlers.onError?.(followed.denied!));
+        subscriber.told = true;
+        guard(() => handlers.onConnect?.({ resumed: !followed.lost && compare(since, followed.since) >= 0 }));
       });
     }
     clearTimeout(followed.lingers);
-    followed.handlers.set(handlers, since);
+    followed.handlers.set(handlers, subscriber);
     return once(() => {
       followed.handlers.delete(handlers);
       if (followed.handlers.size) return;

@@ -142,38 +142,38 @@ export interface RealtimeOptions {
   /**
    * Where the service is mounted. Default: the directory of `client.js` where the crate serves it, else `/realtime`.
    */
-  url?: string | URL;
+  url?: string | URL | undefined;
   /** Headers for the stream's request, asked for before every attempt: `{ authorization: … }`. Never in the URL. */
-  headers?: () => HeadersInit | Promise<HeadersInit>;
+  headers?: (() => HeadersInit | Promise<HeadersInit>) | undefined;
   /**
    * The server answered 401. Refresh the credentials, within 10 s; the stream is tried once more, unless this returns
    * `false` or throws. Without it, or at a second 401, the connection is closed. Where the user has to sign in again,
    * return `false`, and call `connect()` afterwards.
    */
-  onUnauthorized?: () => unknown;
+  onUnauthorized?: (() => unknown) | undefined;
   /**
    * One connection for all tabs of this browser, in a SharedWorker. Default: true, unless `headers` is given without
    * `identity`: then it is not known whether two tabs are the same user.
    */
-  share?: boolean;
+  share?: boolean | undefined;
   /**
    * Whose connection it is: the user's id. Tabs of different identities never share. With cookies it may be left out;
    * each new tab then has the shared stream opened anew, with the cookies of now.
    */
-  identity?: string;
+  identity?: string | undefined;
   /** How attempts follow each other; `false`: the first failure closes the connection. */
-  backoff?: Backoff | false;
+  backoff?: Backoff | false | undefined;
   /** False: nothing is requested until `connect()`. Default true. */
-  enabled?: boolean;
+  enabled?: boolean | undefined;
   /** True: log to the console; or a function that takes what would be logged. */
-  debug?: boolean | ((...what: unknown[]) => void);
+  debug?: boolean | ((...what: unknown[]) => void) | undefined;
   /**
    * The cursor of a page that the server rendered: `hub.cursor()`, taken before its queries. Empty: it shows data of an
    * unknown age, so that the first stream counts as a gap, whatever `fetch` brought.
    */
-  cursor?: string;
+  cursor?: string | undefined;
   /** Of the stream's request; default `same-origin`. `include` for a mount of another origin with cookies. */
-  credentials?: RequestCredentials;
+  credentials?: RequestCredentials | undefined;
 }
 
 /** The connection, of `createRealtime`. Its functions need no `this`. */

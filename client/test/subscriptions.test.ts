@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { expect, test, vi } from 'vitest';
-import { follow, listen, newest, page, requests, wait } from './stage';
+import { follow, listen, newest, open, page, requests, wait } from './stage';
 
 const random = (value: number) => vi.spyOn(Math, 'random').mockReturnValue(value);
 
@@ -479,4 +479,26 @@ test('resources and records: their channels, and of these what was changed (F2, 
   leave();
   await stream.message('e-a', 'resource:posts', { operation: 'delete', id: 8 }, 'data_change');
   expect(all).toHaveBeenCalledTimes(4);
+});
+
+test('who was let in, denied and let in again is told each time, and so is who comes later', async () => {
+  const { realtime, stream } = await open();
+  const first = follow(realtime, 'room');
+  await (await newest()).hello();
+  expect(first.heard).toEqual([['open', false]]);
+  // Signed out, and in as one who may not.
+  realtime.disconnect();
+  realtime.connect();
+  const between = follow(realtime, 'room');
+  const refused = await newest();
+  expect(between.heard).toEqual([]);
+  await refused.hello({ resumed: true, denied: [{ channel: 'room', code: 'accessdenied' }] });
+  expect(between.heard).toEqual([['denied', 'accessdenied']]);
+  realtime.disconnect();
+  realtime.connect();
+  await (await newest()).hello({ resumed: true });
+  const late = follow(realtime, 'room');
+  await wait(1);
+  expect([first, between, late].map(({ heard }) => heard.at(-1))).toEqual(Array(3).fill(['open', false]));
+  expect(stream.aborted).toBe(true);
 });
