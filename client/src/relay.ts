@@ -19,7 +19,8 @@ type Frame = (Revalidated | Said | Gap) & { cursor?: string | undefined };
 interface Entry {
   frame: Frame;
   chars: number;
-  /** The first cursor at or after it; none yet where none has come. */
+  /** The cursor when it came, and a cursor at or after all it says; none yet where none is known. */
+  after: string | undefined;
   at: string | undefined;
 }
 
@@ -202,6 +203,7 @@ export const createRelay = (lingerMs: number) => {
       cursor(id) {
         if (stream !== current) return;
         advance(id);
+        whole();
         for (const tab of tabs) if (isLive(tab, '')) tab.post({ t: 'cursor', cursor });
       },
       end: (how) => ended(stream, how),
@@ -364,7 +366,8 @@ export const createRelay = (lingerMs: number) => {
     const said = { t: name, ...(data as object), id } as Frame;
     if (!['revalidate', 'message', 'gap'].includes(name)) return id && advance(id);
     if (name !== 'message') {
-      ring.push({ frame: said, chars: size, at: undefined });
+      whole();
+      ring.push({ frame: said, chars: size, after: cursor, at: id });
       chars += size;
     }
     if (id) advance(id);
@@ -384,11 +387,18 @@ export const createRelay = (lingerMs: number) => {
 
   const isLive = (tab: Tab, name: string) => tab.follows.get(name)?.live;
 
+  /**
+   * A batch ends, or another begins. Its keys come first, and may be younger than the messages after them: only now
+   * the cursor is one at or after them.
+   */
+  const whole = () => {
+    for (let i = ring.length; i-- && !ring[i]!.at; ) if (ring[i]!.after !== cursor) ring[i]!.at = cursor;
+  };
+
   const advance = (id: string) => {
     if (!cursor) gather();
     cursor = id;
     floor ??= id;
-    for (let i = ring.length; i-- && !ring[i]!.at; ) ring[i]!.at = id;
     while ((ring.length > RING || chars > RING_CHARS) && ring[0]?.at) {
       const oldest = ring.shift()!;
       chars -= oldest.chars;
