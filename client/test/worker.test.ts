@@ -106,6 +106,51 @@ test('what the ring holds is bounded in bytes, too', async () => {
   expect(covered).toHaveLength(3);
 });
 
+test('keys come before the messages of their batch, and may be younger than these: the ring reckons with it', async () => {
+  const { realtime } = await first();
+  follow(realtime, 'a');
+  const stream = await newest();
+  await stream.hello();
+  // `b` changed at e-6; what was read of it at e-5 is old.
+  await stream.revalidate([['b']]);
+  await stream.message('e-5', 'a', 5);
+  const early = listen(page({ ...ANN, cursor: 'e-5' }));
+  await wait(11);
+  await wait(51);
+  await stream.message('e-7', 'a', 7);
+  // The next batch: the one before was whole at e-7.
+  await stream.revalidate([['c']]);
+  const late = listen(page({ ...ANN, cursor: 'e-5' }));
+  const later = listen(page({ ...ANN, cursor: 'e-7' }));
+  await wait(11);
+  await wait(51);
+  await stream.cursorAt('e-9');
+  const last = listen(page({ ...ANN, cursor: 'e-9' }));
+  await wait(11);
+  await wait(51);
+  await wait(1);
+  const keys = (heard: { keys: unknown }[]) => heard.map(({ keys }) => keys);
+  expect(keys(early)).toEqual([[['b']], [['c']]]);
+  expect(keys(late)).toEqual([[['b']], [['c']]]);
+  expect(keys(later)).toEqual([[['c']]]);
+  expect(keys(last)).toEqual([]);
+});
+
+test('… also where a gap came with them', async () => {
+  const { realtime } = await first();
+  follow(realtime, 'a');
+  const stream = await newest();
+  await stream.hello();
+  await stream.cursorAt('e-3');
+  await stream.gap('evicted', { channels: ['z'] });
+  await stream.revalidate([['b']]);
+  await stream.message('e-5', 'a', 5);
+  const heard = listen(page({ ...ANN, cursor: 'e-5' }));
+  await wait(11);
+  await wait(51);
+  expect(heard.map(({ keys }) => keys)).toEqual([[['b']]]);
+});
+
 test('keys that no cursor stands behind yet are in the ring for whoever comes', async () => {
   const { stream } = await first();
   await stream.revalidate([['a']], { id: 'e-5' });
