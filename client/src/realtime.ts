@@ -194,7 +194,9 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     } else if (message.t === 'message') {
       const { t, cursor, ...said } = message;
       const followed = channels.get(said.channel);
-      if (followed && said.id) Object.assign(followed, { since: said.id, lost: false });
+      // Not open: for a subscription before this one, and still on its way.
+      if (!followed?.open) return;
+      if (said.id) Object.assign(followed, { since: said.id, lost: false });
       toEach(said.channel, 'onMessage', said as Message);
     } else if (message.t === 'gap') gap(message.reason, message.spreadMs, message.channels);
     else if (message.t === 'open') {
