@@ -24,7 +24,7 @@ export function checker(told, object) {
         if (covered) return;
         hole = what;
         // The client tells of a gap in its next turn, after the messages that came with it.
-        setTimeout(() => hole === what && complain(what), TURN_MS);
+        setTimeout(() => !ended && hole === what && complain(what), TURN_MS);
       };
 
       return {
