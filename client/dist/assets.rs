@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "e52f87b414b1f9e1",
-        etag: "\"e52f87b414b1f9e1\"",
+        hash: "eaca5b6f8c2a629d",
+        etag: "\"eaca5b6f8c2a629d\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "40228f40880a5609",
-        etag: "\"40228f40880a5609\"",
+        hash: "312436b7bf7e1ac1",
+        etag: "\"312436b7bf7e1ac1\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "875c681c3ba5ca3f",
-        etag: "\"875c681c3ba5ca3f\"",
+        hash: "3e4f8300345c72fa",
+        etag: "\"3e4f8300345c72fa\"",
         body: include_bytes!("auto.js"),
     },
 ]

@@ -93,7 +93,7 @@ export const createRelay = (lingerMs: number) => {
   const each = (message: ToTab) => tabs.forEach((tab) => tab.post(message));
 
   const become = (state: Status['state'], reason?: string, retryAt?: number) => {
-    status = { state, ...(reason && { reason }), ...(retryAt && { retryAt }) };
+    status = { state, reason, retryAt };
     each({ t: 'status', status });
   };
 
@@ -256,7 +256,7 @@ export const createRelay = (lingerMs: number) => {
     patience = reason === 'silence' && patience > HUSH_MS ? HUSH_MS : CONNECT_MS;
     const offline = globalThis.navigator?.onLine === false;
     const least = imposed && !jitter ? retry! : (retry ?? 0) + Math.random() * step;
-    const delay = Math.ceil(offline ? Math.max(least, config.max) : least);
+    const delay = Math.ceil(Math.max(least, offline ? config.max : 0));
     clearTimeout(timer);
     timer = setTimeout(attempt, delay);
     if (!current) become(offline ? 'paused' : 'waiting', reason, Date.now() + delay);
@@ -364,7 +364,8 @@ export const createRelay = (lingerMs: number) => {
 
   const frame = (name: string, data: never, id: string | undefined, size: number) => {
     const said = { t: name, ...(data as object), id } as Frame;
-    if (!['revalidate', 'message', 'gap'].includes(name)) return id && advance(id);
+    // What a later server may say.
+    if (!/^(revalidate|message|gap)$/.test(name)) return id && advance(id);
     if (name !== 'message') {
       whole();
       ring.push({ frame: said, chars: size, after: cursor, at: id });

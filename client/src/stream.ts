@@ -106,7 +106,7 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
       parser.feed(value);
     }
   };
-  read().catch((error) => end({ reason: String(error?.message ?? error) }));
+  read().catch(({ message }: Error) => end({ reason: message }));
 
   return { close, check };
 };

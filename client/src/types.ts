@@ -33,9 +33,9 @@ export interface Status {
    */
   readonly state: 'idle' | 'connecting' | 'open' | 'degraded' | 'waiting' | 'paused' | 'closed';
   /** Why, where there is a reason: `http 403`, `silence`, `unauthorized`, a reason of the server's `bye` … */
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   /** When the next attempt is due, in ms since the epoch; in `waiting`. */
-  readonly retryAt?: number;
+  readonly retryAt?: number | undefined;
 }
 
 /** Keys that became stale. */
