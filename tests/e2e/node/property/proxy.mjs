@@ -52,7 +52,12 @@ export async function troubled(port, choose) {
       left -= bytes.length;
       const at = 1 + choose.below(bytes.length);
       near.write(bytes.subarray(0, at));
-      if (at < bytes.length) setImmediate(() => near.writable && near.write(bytes.subarray(at)));
+      if (at === bytes.length) return;
+      far.pause();
+      setImmediate(() => {
+        if (near.writable) near.write(bytes.subarray(at));
+        far.resume();
+      });
     });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -28,21 +28,26 @@ test(`whoever subscribes hears all or of a gap, in order and once (SEED=${SEED})
   const objections = [];
   const object = (what) => objections.push(what);
 
+  // The pages before what they stand on.
+  const undo = [];
+  t.after(async () => {
+    for (const one of undo.reverse()) await one();
+  });
   const app = await server({ HEARTBEAT_MS: '400' });
-  t.after(() => app.kill());
+  undo.push(app.kill);
   const link = await troubled(app.port(), choose.fork());
-  t.after(() => link.close());
+  undo.push(link.close);
   const streams = new Map();
   const world = await browser(link.port, (relay, open) => {
     streams.set(relay, open);
     if (open > 2) object(`${relay} has ${open} streams`);
   });
-  t.after(() => world.close());
+  undo.push(world.close);
 
   // --- What is published ---------------------------------------------------------------------------------------
 
   const agent = new Agent({ keepAlive: true });
-  t.after(() => agent.destroy());
+  undo.push(() => agent.destroy());
   const lives = [];
   const counts = { published: 0, changed: 0, tabs: 0, subscriptions: 0, resumed: 0, gaps: 0, messages: 0 };
   let changes = new Map();
@@ -101,6 +106,7 @@ test(`whoever subscribes hears all or of a gap, in order and once (SEED=${SEED})
   // --- The tabs ------------------------------------------------------------------------------------------------
 
   const tabs = [];
+  undo.push(() => tabs.forEach(close));
   let names = 0;
   const open = (slot, place) => {
     const name = `${slot.relay}#${(names += 1)}`;
@@ -239,7 +245,6 @@ test(`whoever subscribes hears all or of a gap, in order and once (SEED=${SEED})
       await begin();
     }
   }
-  tabs.forEach(close);
   t.diagnostic(JSON.stringify({ SEED, ...counts, ...link.broken, lives: lives.length }));
   assert.deepEqual(objections, []);
 });
