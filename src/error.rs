@@ -10,7 +10,8 @@ pub enum PublishError {
     /// The channel's name was refused.
     #[error("the channel was refused: {0}")]
     Channel(#[from] NameError),
-    /// The event's name is empty, over 128 bytes, or holds a control character.
+    /// The event's name is empty, over 128 bytes, holds a control character, or is one that the protocol itself
+    /// uses: `hello`, `revalidate`, `gap`, `bye`, `presence`, `presence_update`.
     #[error("{0:?} is not the name of an event")]
     EventName(String),
     /// The payload does not serialise.

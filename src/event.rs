@@ -148,14 +148,43 @@ impl<'de> Deserialize<'de> for Origin {
     }
 }
 
+/// Which of a channel's followers a message is for: by user, so that it holds for all of a user's sessions, and
+/// for those that come back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Readers {
+    #[default]
+    All,
+    Except(Box<str>),
+    Only(Vec<Box<str>>),
+}
+
+impl Readers {
+    /// Whether a session of this user may read it. One without a user is nobody's in particular.
+    pub(crate) fn include(&self, identity: Option<&str>) -> bool {
+        match self {
+            Readers::All => true,
+            Readers::Except(left_out) => identity != Some(&**left_out),
+            Readers::Only(named) => {
+                identity.is_some_and(|identity| named.iter().any(|name| **name == *identity))
+            }
+        }
+    }
+}
+
+/// The names of what the protocol itself says. An app's event under one of them would be taken for it: where a
+/// handler's own stream writes names as they are, or beside the presence of a channel.
+const RESERVED: [&str; 6] = ["hello", "revalidate", "gap", "bye", "presence", "presence_update"];
+
 /// The name of an event on a channel: 1 to 128 bytes without control characters, so that it can neither end a
-/// line of the stream nor forge a field (WHATWG HTML, 9.2.6).
+/// line of the stream nor forge a field (WHATWG HTML, 9.2.6); and none of the protocol's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EventName(pub(crate) Box<str>);
 
 impl EventName {
     pub(crate) fn parse(text: &str) -> Result<Self, crate::PublishError> {
-        if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+        let is_name = !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control);
+        if !is_name || RESERVED.contains(&text) {
             return Err(crate::PublishError::EventName(text.to_owned()));
         }
         Ok(EventName(text.into()))

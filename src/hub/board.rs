@@ -139,7 +139,7 @@ impl Board {
         {
             return Err(Closed::Busy);
         }
-        let identity_floor = core.identity_floor(opening.identity.as_deref());
+        let identity_floor = core.retention.identity_floor(opening.identity.as_deref());
         if opening.identity.is_some() && identity_floor > opening.granted_at {
             return Err(Closed::Grant);
         }
@@ -271,9 +271,6 @@ impl Board {
     fn read(&self, seat: &Seat, now: Millis) -> Option<Batch> {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let identity_floor = |retention: &Retention| {
-            seat.info.identity.as_deref().map_or(0, |identity| retention.identity_floor(identity))
-        };
         let limits = ReadLimits {
             stretch: Stretch { bytes: self.options.write_bytes, events: self.options.write_events },
             gap_every: self.options.gap_every,
@@ -285,7 +282,7 @@ impl Board {
         let entry =
             core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))?;
         entry.dirty_since = None;
-        let batch = entry.session.read(&core.retention, &identity_floor, &limits, now);
+        let batch = entry.session.read(&core.retention, seat.info.identity.as_deref(), &limits, now);
         if entry.session.waits_for().is_none() {
             let waited = entry.waits_for.take();
             waited.map(|offset| core.waiting.remove(&(offset, seat.index)));

@@ -73,10 +73,6 @@ impl Core {
         }
     }
 
-    pub(super) fn identity_floor(&self, identity: Option<&str>) -> u64 {
-        identity.map_or(0, |identity| self.retention.identity_floor(identity))
-    }
-
     pub(super) fn seated(&self, seat: &Seat) -> Option<&Entry> {
         self.sessions.get(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))
     }

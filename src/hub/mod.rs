@@ -46,6 +46,7 @@ pub(crate) use session::{Ask, HubSession};
 pub use signal::ByeReason;
 pub(crate) use signal::Signal;
 
+use crate::event::Readers;
 use crate::log::{EventLog, Record};
 use crate::proto::{Millis, Policies, Start};
 use crate::{Channel, Cursor, Grant, IntoName, Revalidate, RevalidateLayer, SubscribeError, Subscription};
@@ -231,7 +232,7 @@ impl Hub {
     /// hub.channel(("room", 42)).publish("new_message", &serde_json::json!({"text": "hello"}));
     /// ```
     pub fn channel(&self, channel: impl IntoName<Channel>) -> ChannelPublisher<'_> {
-        ChannelPublisher { hub: self, channel: channel.into_name() }
+        ChannelPublisher { hub: self, channel: channel.into_name(), to: Readers::All }
     }
 
     /// A promise to publish that survives a handler dropped in its middle. See [`Pledge`].

@@ -1,5 +1,6 @@
 //! The way of a publish: checked, through the outbox, to the log.
 
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::builder::millis;
 use super::{Hub, Outgoing, Receipt, Shared, WeakHub};
-use crate::event::EventName;
+use crate::event::{EventName, Readers};
 use crate::key::collapse;
 use crate::log::{Ack, AppendError, Record, RecordKind};
 use crate::proto::Millis;
@@ -101,6 +102,7 @@ impl Shared {
     fn publish_message(
         self: &Arc<Self>,
         channel: Result<Channel, NameError>,
+        to: Readers,
         event: &str,
         data: &(impl Serialize + ?Sized),
     ) -> Result<Receipt, PublishError> {
@@ -123,7 +125,7 @@ impl Shared {
         let data = RawValue::from_string(json).map_err(|error| PublishError::Serialize(error.to_string()))?;
         let (tell, hears) = oneshot::channel();
         if self.options.enabled {
-            let record = Record(RecordKind::Message { channel, event: event.0, data });
+            let record = Record(RecordKind::Message { channel, event: event.0, to, data });
             let ack = Ack::new(move |result| {
                 let _ = tell.send(result.map_err(PublishError::Log));
             });
@@ -224,17 +226,43 @@ impl Shared {
     }
 }
 
-/// A channel to publish to; of [`Hub::channel`].
-#[derive(Debug)]
+/// A channel to publish to; of [`Hub::channel`]. What is published is for all who follow it, unless it says
+/// [`except`](Self::except) or [`only`](Self::only).
+///
+/// ```
+/// # let hub = tower_revalidate::Hub::new();
+/// let room = hub.channel(("room", 42));
+/// room.publish("new_message", &"hello");
+/// room.clone().except("alice").publish("cursor", &7); // alice moved it
+/// room.only(["bob"]).publish("whisper", &"psst");
+/// ```
+#[derive(Debug, Clone)]
 pub struct ChannelPublisher<'a> {
     pub(super) hub: &'a Hub,
     pub(super) channel: Result<Channel, NameError>,
+    pub(super) to: Readers,
 }
 
 impl ChannelPublisher<'_> {
+    /// Leaves out this user, with all sessions: what a user did need not come back to them. Sessions without a
+    /// user hear it.
+    #[must_use]
+    pub fn except(mut self, identity: impl Display) -> Self {
+        self.to = Readers::Except(identity.to_string().into());
+        self
+    }
+
+    /// For these users alone, as far as they follow the channel; of none of them, nobody hears it. On a
+    /// [`latest`](crate::Policy::latest) channel the others keep what they have, and come back to nothing.
+    #[must_use]
+    pub fn only(mut self, identities: impl IntoIterator<Item = impl Display>) -> Self {
+        self.to = Readers::Only(identities.into_iter().map(|identity| identity.to_string().into()).collect());
+        self
+    }
+
     /// Publishes a message. What is refused is an error of the receipt.
     pub fn publish(&self, event: &str, data: &(impl Serialize + ?Sized)) -> Receipt {
-        let published = self.hub.shared.publish_message(self.channel.clone(), event, data);
+        let published = self.hub.shared.publish_message(self.channel.clone(), self.to.clone(), event, data);
         published.unwrap_or_else(|error| {
             // The receipt may be dropped.
             tracing::warn!(%error, "a message was refused");

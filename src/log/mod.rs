@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 
 pub use memory::MemoryLog;
 
+use crate::event::Readers;
 use crate::hub::WeakHub;
 use crate::revalidate::Audience;
 use crate::{Channel, Cursor, Origin, QueryKey};
@@ -63,12 +64,12 @@ pub(crate) enum RecordKind {
     Message {
         channel: Channel,
         event: Box<str>,
+        /// Never left out: a record that does not say for whom is for nobody.
+        to: Readers,
         data: Box<RawValue>,
     },
     /// The grant of this user changed: its sessions end, and older cursors get a gap.
-    Regrant {
-        identity: String,
-    },
+    Regrant { identity: String },
 }
 
 /// Where a log hands what it follows: the hub of this node.
@@ -176,11 +177,28 @@ mod tests {
     #[test]
     fn a_record_reads_back_as_written() {
         let channel = Channel::parse("room:1").unwrap();
-        let data = RawValue::from_string(r#"{"b":1.50,"a":[]}"#.to_owned()).unwrap();
+        let data = || RawValue::from_string(r#"{"b":1.50,"a":[]}"#.to_owned()).unwrap();
         let origin = Origin::parse(&[b'a'; 32]);
         let audience = Audience::scopes(vec![Scope::parse("user:1").unwrap()]);
         for kind in [
-            RecordKind::Message { channel, event: "said".into(), data },
+            RecordKind::Message {
+                channel: channel.clone(),
+                event: "said".into(),
+                to: Readers::All,
+                data: data(),
+            },
+            RecordKind::Message {
+                channel: channel.clone(),
+                event: "said".into(),
+                to: Readers::Except("1".into()),
+                data: data(),
+            },
+            RecordKind::Message {
+                channel,
+                event: "said".into(),
+                to: Readers::Only(vec!["1".into(), "2".into()]),
+                data: data(),
+            },
             RecordKind::Revalidate {
                 audience: Audience::Everyone,
                 keys: vec![QueryKey::everything()],
@@ -199,5 +217,9 @@ mod tests {
     fn a_record_without_an_audience_is_for_nobody() {
         assert!(serde_json::from_str::<Record>(r#"{"revalidate":{"keys":[]}}"#).is_err());
         assert!(serde_json::from_str::<Record>(r#"{"revalidate":{"audience":null,"keys":[]}}"#).is_err());
+        let message = |to: &str| format!(r#"{{"message":{{"channel":"a","event":"b",{to}"data":1}}}}"#);
+        assert!(serde_json::from_str::<Record>(&message("")).is_err());
+        assert!(serde_json::from_str::<Record>(&message(r#""to":"some","#)).is_err());
+        assert!(serde_json::from_str::<Record>(&message(r#""to":"all","#)).is_ok());
     }
 }

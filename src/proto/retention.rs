@@ -145,8 +145,8 @@ impl Retention {
 
     /// A cursor of this identity below this is from before its grant changed (R10), or may be: what is unknown
     /// may have been a change.
-    pub(crate) fn identity_floor(&self, identity: &str) -> u64 {
-        self.floors.of(&TopicName::Identity(identity.into())).max(self.base)
+    pub(crate) fn identity_floor(&self, identity: Option<&str>) -> u64 {
+        identity.map_or(0, |identity| self.floors.of(&TopicName::Identity(identity.into())).max(self.base))
     }
 
     /// Puts an event in its topics, then moves the tip.
@@ -177,7 +177,7 @@ impl Retention {
                     appended.topics.push(id);
                 }
             }
-            RecordKind::Message { channel, event, data } => {
+            RecordKind::Message { channel, event, to, data } => {
                 let id = self.topic(&TopicName::Channel(channel.clone()));
                 let (epoch, limits) = (self.epoch, self.limits.clone());
                 self.write(id, offset, now, |topic| {
@@ -185,8 +185,8 @@ impl Retention {
                     let id = (ring.keep != Keep::Ephemeral).then_some(crate::Cursor { epoch, offset });
                     let sse::MessageFrame { frame, data, id_len } =
                         sse::message(id, channel, event, data.get());
-                    let (channel, event) = (channel.clone(), event.clone());
-                    let posted = Posted { offset, at: now, channel, event, data, frame, id_len };
+                    let (channel, event, to) = (channel.clone(), event.clone(), to.clone());
+                    let posted = Posted { offset, at: now, channel, event, to, data, frame, id_len };
                     if let Some(forgotten) = ring.push(Arc::new(posted), limits.channel_bytes, limits.age) {
                         topic.floor = topic.floor.max(forgotten);
                     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Millis;
 use crate::Channel;
 use crate::channel::Keep;
+use crate::event::Readers;
 
 /// How many events of an ephemeral channel a session may be behind.
 const EPHEMERAL: usize = 32;
@@ -20,6 +21,7 @@ pub(crate) struct Posted {
     pub(crate) at: Millis,
     pub(crate) channel: Channel,
     pub(crate) event: Box<str>,
+    pub(crate) to: Readers,
     /// The payload, a slice of the frame.
     pub(crate) data: Bytes,
     /// The frame; with the message's id, unless the channel is ephemeral.

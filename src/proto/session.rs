@@ -234,12 +234,12 @@ impl Session {
     pub(crate) fn read(
         &mut self,
         retention: &Retention,
-        identity_floor: &dyn Fn(&Retention) -> u64,
+        identity: Option<&str>,
         limits: &ReadLimits,
         now: Millis,
     ) -> Batch {
         let mut batch = Batch { heartbeat: std::mem::take(&mut self.heartbeat_due), ..Batch::default() };
-        if !self.know_place(retention, identity_floor, now, &mut batch) {
+        if !self.know_place(retention, identity, now, &mut batch) {
             return batch;
         }
         // Only the tip as it was *before* reading may be acknowledged, and only once the reading up to it is
@@ -255,7 +255,7 @@ impl Session {
         };
         if let Some(reason) = self.owes {
             if self.lags_until.is_none() {
-                self.tell_whole_gap(reason, retention, limits, now, &mut batch);
+                self.tell_whole_gap(reason, retention, identity, limits, now, &mut batch);
             }
             return batch;
         }
@@ -268,11 +268,11 @@ impl Session {
         if owes_any {
             self.tell_gap(&holes, retention, limits, now, &mut batch);
         }
-        self.read_current(retention, &limits.stretch, &mut batch);
+        self.read_current(retention, identity, &limits.stretch, &mut batch);
         if batch.more {
             return batch; // messages come behind all of them
         }
-        self.read_messages(retention, &limits.stretch, &mut batch);
+        self.read_messages(retention, identity, &limits.stretch, &mut batch);
         self.position = match batch.messages.last() {
             Some(last) if batch.more => last.offset,
             _ => tip,
@@ -285,7 +285,7 @@ impl Session {
     fn know_place(
         &mut self,
         retention: &Retention,
-        identity_floor: &dyn Fn(&Retention) -> u64,
+        identity: Option<&str>,
         now: Millis,
         batch: &mut Batch,
     ) -> bool {
@@ -298,7 +298,7 @@ impl Session {
             return false;
         }
         let cursor = *cursor;
-        self.start(Start::At(cursor), identity_floor(retention), None, retention);
+        self.start(Start::At(cursor), retention.identity_floor(identity), None, retention);
         true
     }
 
@@ -335,6 +335,7 @@ impl Session {
         &mut self,
         reason: GapReason,
         retention: &Retention,
+        identity: Option<&str>,
         limits: &ReadLimits,
         now: Millis,
         batch: &mut Batch,
@@ -346,7 +347,7 @@ impl Session {
         self.last_gap = Some(now);
         self.move_to(retention.tip());
         self.subs.iter_mut().for_each(|sub| sub.wants_current = true);
-        self.read_current(retention, &limits.stretch, batch);
+        self.read_current(retention, identity, &limits.stretch, batch);
         batch.cursor = Some(self.cursor(retention));
     }
 
@@ -412,11 +413,18 @@ impl Session {
     }
 
     /// The values of `latest` channels from before this place, up to the bound.
-    fn read_current(&mut self, retention: &Retention, stretch: &Stretch, batch: &mut Batch) {
+    fn read_current(
+        &mut self,
+        retention: &Retention,
+        identity: Option<&str>,
+        stretch: &Stretch,
+        batch: &mut Batch,
+    ) {
         let position = self.position;
         let mut bytes = 0;
         for sub in self.subs.iter_mut().filter(|sub| sub.wants_current) {
-            if let Some(newest) = current(sub, retention).filter(|newest| newest.offset <= position) {
+            let due = |newest: &&Arc<Posted>| newest.offset <= position && newest.to.include(identity);
+            if let Some(newest) = current(sub, retention).filter(due) {
                 bytes += newest.frame.len();
                 if !batch.current.is_empty() && !stretch.holds(bytes, batch.current.len()) {
                     batch.more = true;
@@ -429,7 +437,13 @@ impl Session {
     }
 
     /// Messages of all channels in order of offset, up to the bound.
-    fn read_messages(&self, retention: &Retention, stretch: &Stretch, batch: &mut Batch) {
+    fn read_messages(
+        &self,
+        retention: &Retention,
+        identity: Option<&str>,
+        stretch: &Stretch,
+        batch: &mut Batch,
+    ) {
         let mut heads = BinaryHeap::new();
         for sub in &self.subs {
             let Some(topic) = retention.get(sub.topic).filter(|topic| topic.last > self.position) else {
@@ -445,12 +459,14 @@ impl Session {
         while let Some(Reverse((_, id, index))) = heads.pop() {
             let Some(Kept::Ring(ring)) = retention.get(id).map(|topic| &topic.kept) else { continue };
             let Some(posted) = ring.get(index) else { continue };
-            bytes += posted.frame.len();
-            if !batch.messages.is_empty() && !stretch.holds(bytes, batch.messages.len()) {
-                batch.more = true;
-                return;
+            if posted.to.include(identity) {
+                bytes += posted.frame.len();
+                if !batch.messages.is_empty() && !stretch.holds(bytes, batch.messages.len()) {
+                    batch.more = true;
+                    return;
+                }
+                batch.messages.push(posted.clone());
             }
-            batch.messages.push(posted.clone());
             if let Some(next) = ring.get(index + 1) {
                 heads.push(Reverse((next.offset, id, index + 1)));
             }
