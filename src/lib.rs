@@ -81,6 +81,7 @@ mod key;
 pub mod layer;
 pub mod log;
 mod name;
+pub mod presence;
 mod proto;
 mod revalidate;
 mod scope;
@@ -113,6 +114,8 @@ pub use layer::{MountLayer, RevalidateLayer};
 #[doc(inline)]
 pub use log::{AppendError, EventLog};
 pub use name::{IntoName, Name, NameError};
+#[doc(inline)]
+pub use presence::{Presence, PresencePage, PresentUser};
 pub use revalidate::{Fault, Revalidate, RevalidateExt};
 pub use scope::Scope;
 #[doc(inline)]

@@ -8,18 +8,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::core::{Core, Entry, Marked};
+use super::core::{Attending, Core, Entry, Marked};
 use super::info::Hooks;
 use super::signal::{ByeReason, Signal};
 use super::{SessionInfo, Stats};
-use crate::Cursor;
 use crate::log::Record;
 use crate::proto::{
     Batch, Follow, Millis, ReadLimits, Retention, Session, Start, Stretch, TopicName, spread_ms,
 };
 use crate::sync::Mutex;
+use crate::{Channel, Cursor};
+
 /// The bounds that the board keeps.
 #[derive(Debug, Clone)]
 pub(crate) struct BoardOptions {
@@ -32,6 +34,8 @@ pub(crate) struct BoardOptions {
     pub(crate) refetches_per_s: u32,
     pub(crate) heartbeat: Millis,
     pub(crate) stall_after: Millis,
+    /// How long a user whose last session closed is still present.
+    pub(crate) grace: Millis,
     /// How long a cursor ahead of the tip waits for this node to catch up; none: it does not.
     pub(crate) wait: Option<Millis>,
 }
@@ -39,6 +43,10 @@ pub(crate) struct BoardOptions {
 pub(crate) struct Opening {
     pub(crate) identity: Option<Arc<str>>,
     pub(crate) follows: Vec<Follow>,
+    /// The channels in which it is present.
+    pub(crate) presence: Vec<Channel>,
+    /// What others may see of the user there.
+    pub(crate) attendee: Option<Arc<Value>>,
     pub(crate) start: Start,
     /// The grant was made after this offset.
     pub(crate) granted_at: u64,
@@ -76,8 +84,8 @@ pub(crate) enum Closed {
 }
 
 pub(crate) struct Board {
-    core: Mutex<Core>,
-    options: BoardOptions,
+    pub(super) core: Mutex<Core>,
+    pub(super) options: BoardOptions,
 }
 
 /// How many characters of a session's name tell it from those that had its place before; behind them is the place,
@@ -97,7 +105,7 @@ impl BoardOptions {
 
 impl Board {
     pub(crate) fn new(retention: Retention, options: BoardOptions, seed: u64) -> Self {
-        let core = Core::new(retention, fastrand::Rng::with_seed(seed));
+        let core = Core::new(retention, options.grace, fastrand::Rng::with_seed(seed));
         Board { core: Mutex::new(core), options }
     }
 
@@ -133,7 +141,7 @@ impl Board {
         if core.shut {
             return Err(Closed::Shutdown);
         }
-        let wanted = opening.follows.len() + usize::from(opening.identity.is_some());
+        let wanted = opening.follows.len() + opening.presence.len() + usize::from(opening.identity.is_some());
         if core.sessions.len() >= self.options.sessions
             || core.subscriptions + wanted > self.options.subscriptions
         {
@@ -152,6 +160,10 @@ impl Board {
         for follow in opening.follows.iter().chain(&identity) {
             core.subscribe(&mut session, index, follow);
         }
+        let attending = Attending { identity: opening.identity.as_ref(), info: opening.attendee.as_ref() };
+        for channel in &opening.presence {
+            core.join(&mut session, index, channel, attending);
+        }
         session.start(
             opening.start,
             identity_floor,
@@ -168,6 +180,7 @@ impl Board {
             id: session_id(core.rng.u64(..), index),
             identity: opening.identity,
             channels: channels.collect(),
+            presence: opening.presence,
             hooks: Hooks::default(),
         });
         let signal = Arc::new(Signal::new());
@@ -201,7 +214,24 @@ impl Board {
     }
 
     /// Follows one more topic with an open session, from now on; one that it follows already stays as it is.
-    pub(crate) fn follow(&self, seat: &Seat, follow: &Follow) -> Result<(), Closed> {
+    pub(crate) fn follow(&self, seat: &Seat, follow: &Follow) -> Result<Marked, Closed> {
+        self.with_seat(seat, |core, mut session| {
+            // Two places in one list would be heard twice, and leaving would mix them up.
+            let known = core.retention.find(&follow.name);
+            if !session.subs.iter().any(|sub| Some(sub.topic) == known) {
+                core.subscribe(&mut session, seat.index, follow);
+                session.begin_newest(&core.retention);
+            }
+            session
+        })
+    }
+
+    /// Changes what an open session follows, by at most one topic.
+    pub(super) fn with_seat(
+        &self,
+        seat: &Seat,
+        change: impl FnOnce(&mut Core, Session) -> Session,
+    ) -> Result<Marked, Closed> {
         let mut core = self.core.lock();
         let core = &mut *core;
         if core.subscriptions >= self.options.subscriptions {
@@ -211,18 +241,14 @@ impl Board {
             return Err(if reason == ByeReason::Grant { Closed::Grant } else { Closed::Shutdown });
         }
         let Some(entry) = core.sessions.get_mut(seat.index) else { return Err(Closed::Shutdown) };
-        // Two places in one list would be heard twice, and leaving would mix them up.
-        let known = core.retention.find(&follow.name);
-        if entry.session.subs.iter().any(|sub| Some(sub.topic) == known) {
-            return Ok(());
-        }
-        let mut session = std::mem::replace(&mut entry.session, Session::new());
-        core.subscribe(&mut session, seat.index, follow);
-        session.begin_newest(&core.retention);
+        let session = std::mem::replace(&mut entry.session, Session::new());
+        let session = change(core, session);
         core.sessions[seat.index].session = session;
         // A current value may be due, and the session may have looked and gone to sleep.
         seat.signal.mark();
-        Ok(())
+        let mut marked = Marked::default();
+        core.settle_queue(&mut marked);
+        Ok(marked)
     }
 
     /// When a heartbeat is due, counted from now: so much sooner than it must come that the ticker, which
@@ -233,10 +259,10 @@ impl Board {
     }
 
     /// Closes a session. Who it was, unless it had ended already.
-    pub(crate) fn close(&self, seat: &Seat) -> Option<Arc<SessionInfo>> {
+    pub(crate) fn close(&self, seat: &Seat, now: Millis) -> Option<Arc<SessionInfo>> {
         let mut core = self.core.lock();
         core.seated(seat)?;
-        Some(core.remove(seat.index).info)
+        Some(core.remove(seat.index, now).info)
     }
 
     /// Reads what is new for a session, or has it sleep until there is something.
@@ -301,15 +327,15 @@ impl Board {
             return Marked::default(); // of an order that ended
         }
         let appended = core.retention.append(at.offset, record, now);
-        core.take_in(appended, at.offset)
+        core.take_in(appended, at.offset, now)
     }
 
     /// Everything up to `offset` is unknown.
-    pub(crate) fn trim(&self, offset: u64) -> Marked {
+    pub(crate) fn trim(&self, offset: u64, now: Millis) -> Marked {
         let mut core = self.core.lock();
         let core = &mut *core;
         let appended = core.retention.trim(offset);
-        core.take_in(appended, offset)
+        core.take_in(appended, offset, now)
     }
 
     /// A new order begins.
@@ -342,8 +368,7 @@ impl Board {
         while signals.len() < max && visits > 0 {
             let Some(mut sweep) = core.next_sweep() else { break };
             let topic = core.retention.get(sweep.topic);
-            let (subscribers, last) =
-                topic.map_or((&[][..], 0), |topic| (&topic.subscribers[..], topic.last));
+            let subscribers = topic.map_or(&[][..], |topic| &topic.subscribers[..]);
             sweep.left = sweep.left.min(subscribers.len());
             while sweep.left > 0 && signals.len() < max && visits > 0 {
                 sweep.left -= 1;
@@ -352,7 +377,8 @@ impl Board {
                     continue;
                 };
                 // Past it already: it read while it was awake for another.
-                if entry.session.position() < last && entry.signal.mark() {
+                let is_news = topic.is_some_and(|topic| topic.is_news(entry.session.position()));
+                if is_news && entry.signal.mark() {
                     signals.push(entry.signal.clone());
                 }
             }
@@ -375,6 +401,9 @@ impl Board {
         let core = &mut *core;
         if from == 0 {
             core.retention.expire(now);
+            core.leave_due(now, marked);
+            core.tell_crowds();
+            marked.queued |= !core.queue.is_empty();
             // Those that wait have a deadline, and are few or not for long.
             for (_, index) in &core.waiting {
                 let waiting = core.sessions.get(*index).filter(|entry| entry.signal.mark());
@@ -392,9 +421,9 @@ impl Board {
             let stalled =
                 entry.dirty_since.is_some_and(|since| now >= since.saturating_add(self.options.stall_after));
             if entry.expires.is_some_and(|expires| now >= expires) {
-                core.end(index, ByeReason::Expired, 0, marked);
+                core.end(index, ByeReason::Expired, 0, now, marked);
             } else if stalled && entry.heartbeats {
-                core.end(index, ByeReason::Stalled, 0, marked);
+                core.end(index, ByeReason::Stalled, 0, now, marked);
             } else {
                 let beats = entry.heartbeats && now >= entry.next_beat;
                 entry.session.heartbeat_due |= beats;
@@ -408,7 +437,7 @@ impl Board {
     }
 
     /// Ends every session, each with a `retry` of its own, and opens no more.
-    pub(crate) fn shut(&self) -> Marked {
+    pub(crate) fn shut(&self, now: Millis) -> Marked {
         let mut core = self.core.lock();
         let core = &mut *core;
         core.shut = true;
@@ -417,7 +446,7 @@ impl Board {
         let indexes: Vec<_> = core.sessions.iter().map(|(index, _)| index).collect();
         for index in indexes {
             let retry = 1000 + core.rng.u64(0..=spread);
-            core.end(index, ByeReason::Shutdown, retry as u32, &mut marked);
+            core.end(index, ByeReason::Shutdown, retry as u32, now, &mut marked);
         }
         marked
     }
@@ -432,6 +461,6 @@ impl Board {
 
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.core.lock();
-        core.sessions.is_empty() && core.queue.is_empty()
+        core.sessions.is_empty() && core.queue.is_empty() && core.attendance.is_empty()
     }
 }

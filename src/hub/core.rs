@@ -9,8 +9,10 @@ use tokio::runtime::Handle;
 use super::SessionInfo;
 use super::board::Seat;
 use super::signal::{ByeReason, Signal};
-use crate::Cursor;
-use crate::proto::{Appended, Follow, Millis, Retention, Session, TopicId};
+use crate::proto::{
+    Appended, Attendance, Attended, Follow, Left, Millis, Replay, Retention, Session, TopicId, TopicName,
+};
+use crate::{Channel, Cursor};
 
 pub(super) struct Entry {
     pub(super) session: Session,
@@ -35,6 +37,11 @@ pub(super) struct Core {
     pub(super) sweep: Option<Sweep>,
     /// Sessions that wait for the tip to reach their cursor, by its offset.
     pub(super) waiting: BTreeSet<(u64, usize)>,
+    pub(super) attendance: Attendance,
+    /// Presences with too many members to tell each change: the next tick does.
+    pub(super) crowds: BTreeSet<TopicId>,
+    /// How long a user whose last session closed is still there.
+    pub(super) grace: Millis,
     pub(super) shut: bool,
     pub(super) rng: fastrand::Rng,
 }
@@ -48,11 +55,20 @@ pub(super) struct Sweep {
     pub(super) left: usize,
 }
 
+/// Who joins a presence; without an identity it only looks.
+#[derive(Clone, Copy)]
+pub(super) struct Attending<'a> {
+    pub(super) identity: Option<&'a Arc<str>>,
+    pub(super) info: Option<&'a Arc<serde_json::Value>>,
+}
+
 /// Sessions to wake, and those that ended without their own doing.
 #[derive(Default)]
 pub(crate) struct Marked {
     pub(crate) signals: Vec<Arc<Signal>>,
     pub(crate) ended: Vec<Arc<SessionInfo>>,
+    /// Users that are no longer present.
+    pub(crate) left: Vec<Left>,
     /// Topics wait for a sweep.
     pub(crate) queued: bool,
     /// Up to where dispatch is done.
@@ -60,7 +76,7 @@ pub(crate) struct Marked {
 }
 
 impl Core {
-    pub(super) fn new(retention: Retention, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(retention: Retention, grace: Millis, rng: fastrand::Rng) -> Self {
         Core {
             retention,
             sessions: Slab::new(),
@@ -68,6 +84,9 @@ impl Core {
             queue: VecDeque::new(),
             sweep: None,
             waiting: BTreeSet::new(),
+            attendance: Attendance::default(),
+            crowds: BTreeSet::new(),
+            grace,
             shut: false,
             rng,
         }
@@ -84,9 +103,60 @@ impl Core {
         self.subscriptions += 1;
     }
 
-    pub(super) fn remove(&mut self, index: usize) -> Entry {
+    /// Has the session of a channel's presence, and its user, if it has one, be present.
+    pub(super) fn join(
+        &mut self,
+        session: &mut Session,
+        index: usize,
+        channel: &Channel,
+        who: Attending<'_>,
+    ) {
+        let name = TopicName::Presence(channel.clone());
+        self.subscribe(session, index, &Follow { name, replay: Replay::Retained });
+        let fact = who.identity.and_then(|identity| self.attendance.enter(channel, identity, who.info));
+        if let Some(fact) = fact {
+            self.attend(channel, &fact);
+        }
+    }
+
+    pub(super) fn attend(&mut self, channel: &Channel, fact: &Attended) {
+        match self.retention.attend(channel, fact) {
+            Some((crowd, true)) => {
+                self.crowds.insert(crowd);
+            }
+            // Behind everything that is in the log, and before what comes.
+            Some((topic, false)) => self.enqueue(topic, self.retention.tip() + 1),
+            None => {}
+        }
+    }
+
+    /// Says of those whose time has come that they left.
+    pub(super) fn leave_due(&mut self, now: Millis, marked: &mut Marked) {
+        for left in self.attendance.due(now) {
+            self.attend(&left.channel, &Attended::Gone(left.identity.clone()));
+            marked.left.push(left);
+        }
+    }
+
+    /// The tick of those that are too many to be told of each change.
+    pub(super) fn tell_crowds(&mut self) {
+        for crowd in std::mem::take(&mut self.crowds) {
+            self.enqueue(crowd, self.retention.tip() + 1);
+        }
+    }
+
+    /// The session leaves. Its user, if it was the last one's, is gone after the grace.
+    pub(super) fn remove(&mut self, index: usize, now: Millis) -> Entry {
         let entry = self.sessions.remove(index);
         self.subscriptions -= entry.session.subs.len();
+        if let (Some(identity), 1..) = (&entry.info.identity, entry.session.presences) {
+            for sub in &entry.session.subs {
+                let name = self.retention.get(sub.topic).map(|topic| &topic.name);
+                if let Some(TopicName::Presence(channel)) = name {
+                    self.attendance.exit(channel, identity, now.saturating_add(self.grace));
+                }
+            }
+        }
         for sub in &entry.session.subs {
             let Some(moved) = self.retention.unsubscribe(sub.topic, sub.place) else { continue };
             let other = self.sessions.get_mut(moved.session as usize);
@@ -100,9 +170,16 @@ impl Core {
         entry
     }
 
-    pub(super) fn end(&mut self, index: usize, reason: ByeReason, retry_ms: u32, marked: &mut Marked) {
+    pub(super) fn end(
+        &mut self,
+        index: usize,
+        reason: ByeReason,
+        retry_ms: u32,
+        now: Millis,
+        marked: &mut Marked,
+    ) {
         if self.sessions.contains(index) {
-            let entry = self.remove(index);
+            let entry = self.remove(index, now);
             entry.signal.end(reason, retry_ms);
             marked.signals.push(entry.signal);
             marked.ended.push(entry.info);
@@ -110,10 +187,15 @@ impl Core {
     }
 
     /// Ends the sessions that an event ended, and queues the topics that it touched.
-    pub(super) fn take_in(&mut self, Appended { topics, ended }: Appended, offset: u64) -> Marked {
+    pub(super) fn take_in(&mut self, appended: Appended, offset: u64, now: Millis) -> Marked {
+        let Appended { topics, ended, signed_out } = appended;
         let mut marked = Marked::default();
         for index in ended {
-            self.end(index as usize, ByeReason::Grant, 0, &mut marked);
+            self.end(index as usize, ByeReason::Grant, 0, now, &mut marked);
+        }
+        if let Some(identity) = signed_out {
+            self.attendance.hurry(&identity);
+            self.leave_due(now, &mut marked);
         }
         for topic in topics {
             self.enqueue(topic, offset);

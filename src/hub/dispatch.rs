@@ -114,7 +114,7 @@ async fn run(mut guard: Running) {
     let mut phase = 0;
     let mut signals = Vec::with_capacity(WAKES);
     loop {
-        let more = shared.sweep(&mut signals);
+        let mut more = shared.sweep(&mut signals);
         let now = shared.clock.now();
         shared.flush(now);
         if now >= next_tick {
@@ -123,6 +123,7 @@ async fn run(mut guard: Running) {
                 let mut marked = Marked::default();
                 from = shared.board.visit((phase, PHASES), at, VISITS, now, &mut marked);
                 shared.settle(&marked);
+                more |= marked.queued;
                 tokio::task::yield_now().await;
             }
             phase = (phase + 1) % PHASES;

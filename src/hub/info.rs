@@ -15,6 +15,8 @@ pub struct SessionInfo {
     pub identity: Option<Arc<str>>,
     /// What it follows.
     pub channels: Vec<Channel>,
+    /// Where it is present from the beginning.
+    pub presence: Vec<Channel>,
     pub(crate) hooks: Hooks,
 }
 

@@ -9,6 +9,7 @@
 //! their sessions, off the publisher's path; each session reads when it is polled. Nothing is done under a lock
 //! that could run foreign code: wakers, hooks and the log are called outside.
 
+mod attend;
 mod board;
 mod builder;
 mod core;
@@ -49,7 +50,10 @@ pub(crate) use signal::Signal;
 use crate::event::Readers;
 use crate::log::{EventLog, Record};
 use crate::proto::{Millis, Policies, Start};
-use crate::{Channel, Cursor, Grant, IntoName, Revalidate, RevalidateLayer, SubscribeError, Subscription};
+use crate::{
+    Channel, Cursor, Grant, IntoName, NameError, Presence, Revalidate, RevalidateLayer, SubscribeError,
+    Subscription,
+};
 
 /// The heart: what is published here reaches every session that may know. Cheap to clone; works from any
 /// handler, task or plain thread. See the [crate docs](crate).
@@ -139,13 +143,18 @@ impl Shared {
     }
 
     pub(crate) fn trimmed(self: Arc<Self>, up_to: u64) -> Wakes {
-        let marked = self.board.trim(up_to);
+        let marked = self.board.trim(up_to, self.clock.now());
         Wakes { shared: self, marked }
     }
 
     pub(crate) fn reset(self: Arc<Self>, tip: Cursor) -> Wakes {
         let marked = self.board.reset(tip);
         Wakes { shared: self, marked }
+    }
+
+    /// Wakes, tells and starts what a change on the board asks for.
+    pub(crate) fn act(self: &Arc<Self>, marked: Marked) {
+        drop(Wakes { shared: self.clone(), marked });
     }
 
     /// Wakes the receipts that waited for this. Told by several threads, so that an older place may come later.
@@ -163,6 +172,9 @@ impl Shared {
     pub(crate) fn settle(&self, marked: &Marked) {
         marked.signals.iter().for_each(|signal| signal.wake());
         marked.ended.iter().for_each(|info| self.closed(info));
+        for left in &marked.left {
+            tracing::debug!(identity = ?left.identity, channel = %left.channel, "a user left");
+        }
     }
 
     pub(crate) fn opened(&self, info: &SessionInfo) {
@@ -235,6 +247,14 @@ impl Hub {
         ChannelPublisher { hub: self, channel: channel.into_name(), to: Readers::All }
     }
 
+    /// Who is present in a channel. See [`presence`](crate::presence).
+    ///
+    /// # Errors
+    /// [`NameError`] when the channel's name is refused.
+    pub fn presence(&self, channel: impl IntoName<Channel>) -> Result<Presence<'_>, NameError> {
+        Ok(Presence { hub: self, channel: channel.into_name()? })
+    }
+
     /// A promise to publish that survives a handler dropped in its middle. See [`Pledge`].
     pub fn pledge(&self, revalidate: impl Into<Revalidate>) -> Pledge {
         Pledge::new(WeakHub(Arc::downgrade(&self.shared)), revalidate.into())
@@ -249,6 +269,7 @@ impl Hub {
         let ask = Ask {
             grant: grant.clone(),
             channels: Vec::new(),
+            presence: Vec::new(),
             start: Start::Fresh,
             granted_at: self.cursor(),
             places: Vec::new(),
@@ -269,17 +290,18 @@ impl Hub {
     /// The grant of this user changed: ends the user's sessions. They come back with the new grant, a full gap
     /// and no replay of what came before.
     pub fn regrant(&self, identity: impl std::fmt::Display) -> Receipt {
-        self.shared.regrant(identity.to_string())
+        self.shared.regrant(identity.to_string(), false)
     }
 
-    /// Ends the sessions of this user, on sign-out. The same event as [`regrant`](Self::regrant).
+    /// Ends the sessions of this user, on sign-out: as [`regrant`](Self::regrant), and at once the user is present
+    /// nowhere, without the grace that a reload has.
     pub fn disconnect_user(&self, identity: impl std::fmt::Display) -> Receipt {
-        self.shared.regrant(identity.to_string())
+        self.shared.regrant(identity.to_string(), true)
     }
 
     /// Ends every stream, each with a `retry` of its own, and turns late ones away. Publishing still works.
     pub fn shutdown(&self) {
-        let marked = self.shared.board.shut();
+        let marked = self.shared.board.shut(self.shared.clock.now());
         self.shared.settle(&marked);
     }
 

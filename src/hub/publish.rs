@@ -137,12 +137,12 @@ impl Shared {
     }
 
     /// Ends the sessions of a user, on every node.
-    pub(super) fn regrant(self: &Arc<Self>, identity: String) -> Receipt {
+    pub(super) fn regrant(self: &Arc<Self>, identity: String, signed_out: bool) -> Receipt {
         let (tell, hears) = oneshot::channel();
         let ack = Ack::new(move |result| {
             let _ = tell.send(result.map_err(PublishError::Log));
         });
-        self.append(Record(RecordKind::Regrant { identity }), ack);
+        self.append(Record(RecordKind::Regrant { identity, signed_out }), ack);
         self.receipt(vec![hears])
     }
 

@@ -18,6 +18,8 @@ use crate::{Audit, Channel, Cursor, Grant};
 pub(crate) struct Ask {
     pub(crate) grant: Grant,
     pub(crate) channels: Vec<Result<Channel, String>>,
+    /// The channels in which it wants to be present.
+    pub(crate) presence: Vec<Result<Channel, String>>,
     pub(crate) start: Start,
     /// The grant was made after this.
     pub(crate) granted_at: Cursor,
@@ -54,16 +56,18 @@ impl Shared {
         }
         let mut denied = Vec::new();
         for channel in ask.channels {
-            let channel = match channel {
-                Ok(channel) => channel,
-                Err(channel) => {
-                    denied.push(Denied { channel, code: "malformed" });
-                    continue;
-                }
-            };
-            match self.replay(&ask.grant, &channel) {
-                Some(replay) => follows.push(Follow { name: TopicName::Channel(channel), replay }),
-                None => denied.push(Denied { channel: channel.to_string(), code: "accessdenied" }),
+            match self.allowed(&ask.grant, channel) {
+                Ok((channel, replay)) => follows.push(Follow { name: TopicName::Channel(channel), replay }),
+                Err(refused) => denied.push(refused),
+            }
+        }
+        let mut presence = Vec::new();
+        for channel in ask.presence {
+            match self.allowed(&ask.grant, channel) {
+                Ok((channel, _)) => presence.push(channel),
+                // Asked for twice, it is denied once.
+                Err(refused) if denied.contains(&refused) => {}
+                Err(refused) => denied.push(refused),
             }
         }
         let tip = self.board.cursor();
@@ -76,6 +80,8 @@ impl Shared {
         let opening = Opening {
             identity: ask.grant.identity.clone(),
             follows,
+            presence,
+            attendee: ask.grant.info.clone(),
             start: ask.start,
             // A grant of another epoch is older than anything that is known.
             granted_at: if ask.granted_at.epoch == tip.epoch { ask.granted_at.offset } else { 0 },
@@ -93,6 +99,15 @@ impl Shared {
             self.audit(&Audit::Denied { channels: &denied, identity });
         }
         Ok((session, denied))
+    }
+
+    /// A channel that was asked for, if it may be followed.
+    fn allowed(&self, grant: &Grant, asked: Result<Channel, String>) -> Result<(Channel, Replay), Denied> {
+        let channel = asked.map_err(|channel| Denied { channel, code: "malformed".into() })?;
+        match self.replay(grant, &channel) {
+            Some(replay) => Ok((channel, replay)),
+            None => Err(Denied { channel: channel.to_string(), code: "accessdenied".into() }),
+        }
     }
 
     /// How the grant, or the channel's policy, allows to follow.
@@ -119,7 +134,19 @@ impl HubSession {
 
     pub(crate) fn follow(&self, channel: Channel, grant: &Grant) -> Result<bool, Closed> {
         let Some(replay) = self.shared.replay(grant, &channel) else { return Ok(false) };
-        self.shared.board.follow(&self.seat, &Follow { name: TopicName::Channel(channel), replay })?;
+        let name = TopicName::Channel(channel);
+        let marked = self.shared.board.follow(&self.seat, &Follow { name, replay })?;
+        self.shared.act(marked);
+        Ok(true)
+    }
+
+    /// Is present in a channel, if the grant lets it follow it.
+    pub(crate) fn join(&self, channel: &Channel, grant: &Grant) -> Result<bool, Closed> {
+        if self.shared.replay(grant, channel).is_none() {
+            return Ok(false);
+        }
+        let marked = self.shared.board.join(&self.seat, channel, grant.info.as_ref())?;
+        self.shared.act(marked);
         Ok(true)
     }
 
@@ -151,7 +178,7 @@ impl std::fmt::Debug for HubSession {
 
 impl Drop for HubSession {
     fn drop(&mut self) {
-        if let Some(info) = self.shared.board.close(&self.seat) {
+        if let Some(info) = self.shared.board.close(&self.seat, self.shared.clock.now()) {
             self.shared.closed(&info);
         }
     }

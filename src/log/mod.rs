@@ -69,7 +69,12 @@ pub(crate) enum RecordKind {
         data: Box<RawValue>,
     },
     /// The grant of this user changed: its sessions end, and older cursors get a gap.
-    Regrant { identity: String },
+    Regrant {
+        identity: String,
+        /// It is gone, and not only about to come back as someone else.
+        #[serde(default)]
+        signed_out: bool,
+    },
 }
 
 /// Where a log hands what it follows: the hub of this node.
@@ -205,7 +210,7 @@ mod tests {
                 origin,
             },
             RecordKind::Revalidate { audience, keys: vec![QueryKey::new("a.b").unwrap()], origin: None },
-            RecordKind::Regrant { identity: "1".into() },
+            RecordKind::Regrant { identity: "1".into(), signed_out: true },
         ] {
             let json = serde_json::to_string(&Record(kind)).unwrap();
             let read: Record = serde_json::from_slice(json.as_bytes()).unwrap();

@@ -17,7 +17,8 @@ pub(crate) struct Batch {
     pub(crate) origin: Option<Origin>,
     pub(crate) keys_spread_ms: u64,
     pub(crate) gap: Option<GapNotice>,
-    /// The current values of `latest` channels, when a session opens; written without an id.
+    /// What is written without an id: who is present, and the current values of `latest` channels when a session
+    /// opens.
     pub(crate) current: Vec<Arc<Posted>>,
     pub(crate) messages: Vec<Arc<Posted>>,
     /// What may be acknowledged after all of the above; none while the session lags behind a gap it may not

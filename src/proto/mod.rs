@@ -7,22 +7,28 @@
 //!   [`Ring`] for channels. It is bounded, so it forgets, and [`Floors`] record what it forgot.
 //! - [`Session`] is a *position* in that order. It holds no queue: when it can write, it reads its topics in
 //!   (position, tip] and stands at the tip. A new, a slow and a returning client are one path.
+//! - [`Attendance`] knows which users are present through sessions of this process, and a [`Roster`] who is in a
+//!   channel; of presence, too, a session reads what is new since its place.
 //! - [`Batch`] is what one read gave: revalidations first, then a gap, then messages in order, then the place
 //!   that may be acknowledged.
 
 mod batch;
 mod floors;
 mod keys;
+mod presence;
 mod retention;
 mod ring;
+mod roster;
 mod session;
 mod topic;
 
 pub(crate) use batch::{Batch, GapNotice, Opening, Stretch};
 pub(crate) use floors::Floors;
 pub(crate) use keys::KeyLog;
+pub(crate) use presence::{Attendance, Attended, Left};
 pub(crate) use retention::{Appended, Policies, Retention, RetentionLimits};
 pub(crate) use ring::{Posted, Ring};
+pub(crate) use roster::{PresenceLimits, Roster};
 pub(crate) use session::{Follow, ReadLimits, Replay, Session, Start};
 pub(crate) use topic::{EVERYONE, Subscriber, Topic, TopicId, TopicName};
 

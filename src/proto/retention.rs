@@ -6,7 +6,10 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::topic::Kept;
-use super::{EVERYONE, Floors, KeyLog, Millis, Posted, Ring, Subscriber, Topic, TopicId, TopicName};
+use super::{
+    Attended, EVERYONE, Floors, KeyLog, Millis, Posted, PresenceLimits, Ring, Roster, Subscriber, Topic,
+    TopicId, TopicName,
+};
 use crate::channel::Keep;
 use crate::log::{Record, RecordKind};
 use crate::revalidate::Audience;
@@ -26,6 +29,8 @@ pub(crate) struct RetentionLimits {
     pub(crate) topics: usize,
     /// Keys of one audience.
     pub(crate) keys: usize,
+    /// What is told of presence.
+    pub(crate) presence: PresenceLimits,
 }
 
 /// The policies of channels: the most specific pattern wins.
@@ -62,6 +67,8 @@ pub(crate) struct Appended {
     pub(crate) topics: Vec<TopicId>,
     /// Sessions whose grant the event ended.
     pub(crate) ended: Vec<u32>,
+    /// The user that signed out.
+    pub(crate) signed_out: Option<String>,
 }
 
 pub(crate) struct Retention {
@@ -193,7 +200,8 @@ impl Retention {
                 });
                 appended.topics.push(id);
             }
-            RecordKind::Regrant { identity } => {
+            RecordKind::Regrant { identity, signed_out } => {
+                appended.signed_out = signed_out.then(|| identity.clone());
                 let name = TopicName::Identity(identity.as_str().into());
                 self.floors.raise(&name, offset);
                 if let Some(topic) = self.by_name.get(&name).and_then(|id| self.topics.get(*id as usize)) {
@@ -221,7 +229,7 @@ impl Retention {
         everyone.last = offset;
         let identities = self.topics().filter(|topic| matches!(topic.name, TopicName::Identity(_)));
         let ended = identities.flat_map(|topic| &topic.subscribers).map(|subscriber| subscriber.session);
-        Appended { ended: ended.collect(), topics: vec![EVERYONE] }
+        Appended { ended: ended.collect(), topics: vec![EVERYONE], signed_out: None }
     }
 
     /// A new order begins at `tip`; nothing of the old one can be compared with it.
@@ -237,7 +245,9 @@ impl Retention {
             topic.forget();
             topic.floor = 0;
             topic.last = tip;
-            let used = id == EVERYONE as usize || !topic.subscribers.is_empty();
+            // Who is present is no part of the order that ended.
+            let is_kept = matches!(topic.kept, Kept::Roster(_)) && !topic.is_empty();
+            let used = id == EVERYONE as usize || !topic.subscribers.is_empty() || is_kept;
             if !used {
                 by_name.remove(&topic.name);
             }
@@ -258,6 +268,25 @@ impl Retention {
     /// The topic of this name, if it is there.
     pub(crate) fn find(&self, name: &TopicName) -> Option<TopicId> {
         self.by_name.get(name).copied()
+    }
+
+    /// Who is present in a channel, if anybody is or wants to know.
+    pub(crate) fn roster(&self, channel: &Channel) -> Option<&Roster> {
+        let id = self.find(&TopicName::Presence(channel.clone()))?;
+        match &self.get(id)?.kept {
+            Kept::Roster(roster) => Some(roster),
+            _ => None,
+        }
+    }
+
+    /// Takes in what became of a user in a channel. The topic, if that is news to its sessions, and whether it is a
+    /// crowd.
+    pub(crate) fn attend(&mut self, channel: &Channel, fact: &Attended) -> Option<(TopicId, bool)> {
+        let id = self.topic(&TopicName::Presence(channel.clone()));
+        let Kept::Roster(roster) = &mut self.topics[id as usize].kept else { return None };
+        let news = roster.apply(fact).then_some((id, roster.is_crowd()));
+        self.free_if_unused(id);
+        news
     }
 
     /// Adds a session to a topic's list. Returns the topic and the place in the list.
@@ -331,6 +360,7 @@ impl Retention {
         let kept = match name {
             TopicName::Everyone | TopicName::Scope(_) => Kept::Keys(KeyLog::default()),
             TopicName::Channel(channel) => Kept::Ring(Ring::new(self.policies.of(channel).keep)),
+            TopicName::Presence(_) => Kept::Roster(Box::new(Roster::new(self.limits.presence))),
             TopicName::Identity(_) => Kept::Nothing,
         };
         let floor = self.floors.of(name);

@@ -57,7 +57,7 @@ pub(crate) struct Sub {
     pub(crate) topic: TopicId,
     /// Where the session stands in the topic's list.
     pub(crate) place: u32,
-    /// Nothing up to here is due.
+    /// Nothing up to here is due: an offset; of a presence, a version of its roster.
     from: u64,
     /// Nothing of what was before is due, at any time.
     live: bool,
@@ -99,6 +99,8 @@ pub(crate) struct Session {
     pub(crate) lags_until: Option<Millis>,
     pub(crate) heartbeat_due: bool,
     pub(crate) subs: Vec<Sub>,
+    /// How many of them are presences.
+    pub(crate) presences: u32,
 }
 
 impl Session {
@@ -113,6 +115,7 @@ impl Session {
             lags_until: None,
             heartbeat_due: false,
             subs: Vec::new(),
+            presences: 0,
         }
     }
 
@@ -132,6 +135,7 @@ impl Session {
     /// afterwards, or it would sleep through what came between (PROTOCOL R2).
     pub(crate) fn follow(&mut self, topic: TopicId, place: u32, replay: Replay, retention: &Retention) {
         let kept = retention.get(topic).map(|topic| &topic.kept);
+        self.presences += u32::from(matches!(kept, Some(Kept::Roster(_))));
         let ephemeral = matches!(kept, Some(Kept::Ring(ring)) if ring.keep == Keep::Ephemeral);
         // Where a place of another epoch lies in this one nobody knows. Nothing from before is due then, and
         // whoever returns is told that it missed something, as one who follows live is.
@@ -152,7 +156,12 @@ impl Session {
     pub(crate) fn begin_newest(&mut self, retention: &Retention) {
         let Some(sub) = self.subs.last_mut() else { return };
         let kept = retention.get(sub.topic).map(|topic| &topic.kept);
-        if !matches!(kept, Some(Kept::Ring(ring)) if ring.keep == Keep::Latest) {
+        let begins_before = match kept {
+            Some(Kept::Ring(ring)) => ring.keep == Keep::Latest,
+            Some(Kept::Roster(_)) => true,
+            _ => false,
+        };
+        if !begins_before {
             sub.from = sub.from.max(retention.tip());
         }
     }
@@ -246,6 +255,9 @@ impl Session {
         // written whole (R1). Everything below reads up to this one.
         let tip = retention.tip();
         self.open(&mut batch, retention, limits);
+        if self.presences > 0 {
+            self.read_presence(retention, now, &mut batch);
+        }
         let holes = self.find_holes(retention);
         let may_tell = self.last_gap.is_none_or(|last| now >= last.saturating_add(limits.gap_every));
         let owes_any = self.owes.is_some() || !holes.is_empty() || !self.missed.is_empty();
@@ -410,6 +422,20 @@ impl Session {
             batch.origin = None;
         }
         batch.keys_spread_ms = spread_ms(audience, limits.refetches_per_s);
+    }
+
+    /// Who came and went. It carries no id and waits for none, so that it is told also while the session lags.
+    fn read_presence(&mut self, retention: &Retention, now: Millis, batch: &mut Batch) {
+        for sub in &mut self.subs {
+            let Some(topic) = retention.get(sub.topic) else { continue };
+            let (TopicName::Presence(channel), Kept::Roster(roster)) = (&topic.name, &topic.kept) else {
+                continue;
+            };
+            if let Some((posted, told)) = roster.read(channel, sub.from, now) {
+                batch.current.push(posted);
+                sub.from = told;
+            }
+        }
     }
 
     /// The values of `latest` channels from before this place, up to the bound.

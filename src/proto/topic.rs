@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyLog, Millis, Ring};
+use super::{KeyLog, Millis, Ring, Roster};
 use crate::{Channel, Scope};
 
 /// The index of a topic in retention. Reused; whoever keeps one holds a subscription, too.
@@ -17,6 +17,8 @@ pub(crate) enum TopicName {
     Everyone,
     Scope(Scope),
     Channel(Channel),
+    /// Who is present in a channel; no part of the one order.
+    Presence(Channel),
     /// The sessions of one user; nothing is kept of it.
     Identity(Arc<str>),
 }
@@ -25,6 +27,8 @@ pub(crate) enum TopicName {
 pub(crate) enum Kept {
     Keys(KeyLog),
     Ring(Ring),
+    /// Boxed: most topics have none.
+    Roster(Box<Roster>),
     Nothing,
 }
 
@@ -54,7 +58,7 @@ impl Topic {
         match &self.kept {
             Kept::Keys(keys) => keys.bytes(),
             Kept::Ring(ring) => ring.bytes(),
-            Kept::Nothing => 0,
+            Kept::Roster(_) | Kept::Nothing => 0,
         }
     }
 
@@ -62,8 +66,14 @@ impl Topic {
         match &self.kept {
             Kept::Keys(keys) => keys.is_empty(),
             Kept::Ring(ring) => ring.is_empty(),
+            Kept::Roster(roster) => roster.is_empty(),
             Kept::Nothing => true,
         }
+    }
+
+    /// Whether a session that stands here may find something new.
+    pub(crate) fn is_news(&self, position: u64) -> bool {
+        self.last > position || matches!(self.kept, Kept::Roster(_))
     }
 
     /// Forgets everything, and records that it did.
@@ -78,7 +88,7 @@ impl Topic {
                 ring.clear();
                 promised
             }
-            Kept::Nothing => false,
+            Kept::Roster(_) | Kept::Nothing => false,
         };
         if promised {
             self.floor = self.floor.max(self.last);

@@ -43,6 +43,7 @@ enum State {
 /// What the request asks for.
 struct Query {
     channels: Vec<Result<Channel, String>>,
+    presence: Vec<Result<Channel, String>>,
     start: Start,
     granted_at: Cursor,
     returns: Returns,
@@ -89,6 +90,7 @@ impl Events {
         let ask = Ask {
             grant,
             channels: query.channels,
+            presence: query.presence,
             start: query.start,
             granted_at: query.granted_at,
             places,
@@ -149,12 +151,13 @@ impl Query {
             let message = format!("the query is over {} bytes", options.query_bytes);
             return Err(Unopened::Malformed(message));
         }
-        let channels = channels(text, options.channels)?;
+        let channels = names(text, "channels", options.channels)?;
+        let presence = names(text, "presence", options.channels)?;
         // With the layer outside of the app's authentication: from before the grant was made, so that a change
         // of grant in between ends the session (PROTOCOL R10).
         let seen = Seen::by(hub, &parts.extensions);
         let granted_at = seen.unwrap_or_else(|| hub.cursor());
-        Ok(Query { channels, start, granted_at, returns, places })
+        Ok(Query { channels, presence, start, granted_at, returns, places })
     }
 }
 
@@ -167,11 +170,11 @@ fn require_https(options: &Options, parts: &Parts) -> Result<(), Unopened> {
     }
 }
 
-/// The channels that a query asks for, each once, in their order.
-fn channels(query: &str, max: usize) -> Result<Vec<Result<Channel, String>>, Unopened> {
+/// The channels that a query asks for under this name, each once, in their order.
+fn names(query: &str, field: &str, max: usize) -> Result<Vec<Result<Channel, String>>, Unopened> {
     let mut names = HashSet::new();
     let mut channels = Vec::new();
-    let lists = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "channels");
+    let lists = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == field);
     for (_, list) in lists {
         // Not trimmed: a name is what it is, also one that ends with a blank.
         for name in list.split(',').filter(|name| !name.is_empty()) {
@@ -179,7 +182,7 @@ fn channels(query: &str, max: usize) -> Result<Vec<Result<Channel, String>>, Uno
                 channels.push(Channel::parse(name).map_err(|_| name.to_owned()));
             }
             if names.len() > max {
-                return Err(Unopened::Malformed(format!("over {max} channels")));
+                return Err(Unopened::Malformed(format!("over {max} names in `{field}`")));
             }
         }
     }

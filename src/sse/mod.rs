@@ -28,6 +28,8 @@ pub(crate) struct Hello<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_attempts: Option<u32>,
     pub(crate) channels: &'a [Channel],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(crate) presence: &'a [Channel],
     pub(crate) denied: &'a [Denied],
 }
 
@@ -37,8 +39,8 @@ pub(crate) struct Hello<'a> {
 pub struct Denied {
     /// The name, as the client gave it.
     pub channel: String,
-    /// `accessdenied`, or `malformed` where it is not a name.
-    pub code: &'static str,
+    /// `accessdenied`, or `malformed` where it is not a name; of a presence, also what a handler of `join` said.
+    pub code: std::borrow::Cow<'static, str>,
 }
 
 #[derive(Serialize)]

@@ -141,6 +141,7 @@ impl Live {
             spread_ms,
             max_attempts: shared.options.max_attempts,
             channels: &info.channels,
+            presence: &info.presence,
             denied: &self.denied,
         }
     }

@@ -53,6 +53,20 @@ impl Subscription {
         }
     }
 
+    /// Is present in a channel, and hears who else is: a message `presence`, then `presence_update`s, as a stream
+    /// does. The grant must allow to follow the channel.
+    ///
+    /// # Errors
+    /// As of [`follow`](Self::follow).
+    pub fn join(self, channel: impl IntoName<Channel>) -> Result<Self, SubscribeError> {
+        let channel = channel.into_name()?;
+        match self.session.join(&channel, &self.grant) {
+            Ok(true) => Ok(self),
+            Ok(false) => Err(SubscribeError::Denied(channel)),
+            Err(closed) => Err(closed.into()),
+        }
+    }
+
     /// The next event. Cancel-safe: an event is lost only by dropping the subscription.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::{Hub, SessionInfo, Shared};
 use crate::access::{Authorizer, Gate};
 use crate::audit::AuditHook;
 use crate::log::{EventLog, MemoryLog};
-use crate::proto::{Floors, Millis, Policies, Retention, RetentionLimits};
+use crate::proto::{Floors, Millis, Policies, PresenceLimits, Retention, RetentionLimits};
 use crate::{BuildError, Channel, ClientAddress, Epoch, IntoName, Pattern, Policy, QueryKey};
 
 pub(crate) type SessionHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
@@ -112,6 +112,7 @@ impl Builder {
                 age: 3_600_000,
                 topics: 65_536,
                 keys: 1024,
+                presence: PresenceLimits { page: 200, updates: true },
             },
             board: BoardOptions {
                 sessions: 100_000,
@@ -123,6 +124,7 @@ impl Builder {
                 refetches_per_s: 1000,
                 heartbeat: 15_000,
                 stall_after: 30_000,
+                grace: 5000,
                 wait: Some(4000),
             },
             min_interval: Duration::ZERO,
@@ -172,6 +174,26 @@ impl Builder {
     /// within eight seconds, or half of the shorter of this time and the heartbeat. At least 50 ms.
     pub fn stall_after(mut self, time: Duration) -> Self {
         self.board.stall_after = millis(time);
+        self
+    }
+
+    /// How long a user whose last session ended is still present, so that a reload is no leave and a join. Default
+    /// 5 s; it is noticed at the next tick, within a second.
+    pub fn presence_grace(mut self, time: Duration) -> Self {
+        self.board.grace = millis(time);
+        self
+    }
+
+    /// Up to how many users of a channel are told by name to each other; of more, the first of them, and then their
+    /// number, once a tick. Default 200.
+    pub fn presence_page(mut self, users: usize) -> Self {
+        self.retention.presence.page = users;
+        self
+    }
+
+    /// Whether streams are told who joins and leaves, or only who is present when they open. Default `true`.
+    pub fn presence_updates(mut self, tells: bool) -> Self {
+        self.retention.presence.updates = tells;
         self
     }
 
