@@ -8,6 +8,7 @@ export const QUERIES = [
   { queryKey: ['items', { page: 0, size: 2 }, 'count'], paths: ['/items/0'] },
   { queryKey: ['feed'], paths: ['/feed/0', '/feed/1', '/feed/2'], infinite: true },
   { queryKey: ['users', 'me'], paths: ['/me'] },
+  { queryKey: ['users', 'me', 'name'], paths: ['/me'] },
   { queryKey: ['reports'], paths: ['/reports'] },
 ];
 

@@ -46,18 +46,21 @@ function lies({ hidden, queries }, answers, all) {
  */
 export async function fresh(world, what, all = false) {
   const until = Date.now() + HANG;
-  const poked = new Map();
   const compared = await Promise.all(world.tabs().map(async (tab) => {
+    let poked = 0;
+    let lie = [];
     for (;;) {
       const { report, objections } = await judge(world, tab, all);
       if (!objections.length) return report.queries.length;
+      // A stream may just be coming back, as its grant expired.
+      if (objections.some((objection) => objection.key)) lie = objections;
       // What failed is tried again when somebody looks at the page.
       const failed = !report?.hidden && report?.queries.some((query) => query.failed && query.active);
-      if (failed && Date.now() > (poked.get(tab) ?? 0) + 2_000) {
-        poked.set(tab, Date.now());
+      if (failed && Date.now() > poked + 2_000) {
+        poked = Date.now();
         await say(tab, () => (seen(false), seen(true), retryFailed()));
       }
-      if (Date.now() > until) return stale(what, tab, objections);
+      if (Date.now() > until) return stale(what, tab, [...new Set([...objections, ...lie])]);
       await sleep(30);
     }
   }));

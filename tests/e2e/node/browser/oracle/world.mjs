@@ -44,11 +44,11 @@ export async function world({ browser, files, store, draws, counted }) {
     await context.exposeFunction('counted', counted);
     const tabs = new Set();
     const options = () => {
-      const named = draws.chance(0.5);
+      const named = draws.chance(0.8);
       return {
         seed: draws.below(2 ** 31),
         named,
-        share: bearer && !named ? false : draws.chance(0.75),
+        share: bearer && !named ? false : draws.chance(0.9),
         tracked: draws.chance(0.75),
         refetches: draws.chance(0.25),
         retry: draws.below(3),

@@ -2,7 +2,7 @@
 // out, while a TanStack Query client that is bound to the stream keeps it fresh. `?` and JSON in the address say how;
 // `window.report` is what the oracle looks at.
 
-import { createRealtime } from '/realtime/client.js';
+import { concerns, createRealtime } from '/realtime/client.js';
 import { InfiniteQueryObserver, QueryClient, QueryObserver } from '@tanstack/query-core';
 import { bindQueryClient } from 'tower-revalidate/tanstack';
 import { CHANGES, QUERIES, queryOf } from '../oracle/queries.mjs';
@@ -65,6 +65,7 @@ const authorization = () => {
 
 let visit;
 let calm = false;
+let calmFrom = Infinity;
 
 function begin() {
   const user = identity();
@@ -88,6 +89,15 @@ function begin() {
     ...(options.bearer && { headers: authorization, onUnauthorized: refresh }),
     debug: (...what) => what[0] === 'cursor' || log(...what),
   });
+  /** When each query was last told of, and when the read began that it is at, on a clock of its own. */
+  const told = new Map();
+  const begun = new Map();
+  let clock = 0;
+  const offTold = realtime.onRevalidate(({ keys }) => {
+    for (const { queryHash, queryKey } of client.getQueryCache().getAll()) {
+      if (keys.some((key) => concerns(key, queryKey))) told.set(queryHash, (clock += 1));
+    }
+  });
   const unbind = bindQueryClient(realtime, client);
   // The new token has expired, too.
   const offStatus = realtime.status.subscribe(() => {
@@ -98,16 +108,20 @@ function begin() {
     if (stale.gap) count(`gap ${stale.gap}`);
   });
   const offCache = client.getQueryCache().subscribe(({ type, query, action }) => {
+    if (type === 'updated' && action.type === 'fetch') begun.set(query.queryHash, action.meta?.fetchMore ? 0 : clock);
+    if (type === 'updated' && action.type === 'success' && !action.manual) {
+      if (begun.get(query.queryHash) >= told.get(query.queryHash)) told.delete(query.queryHash);
+    }
     if (type === 'updated') log(action.type, query.queryKey, action.type === 'success' ? action.data : '');
     else if (type === 'removed' || type === 'observerAdded' || type === 'observerRemoved') log(type, query.queryKey);
   });
   const shown = new Map();
   visit = {
-    user, client, realtime, shown,
+    user, client, realtime, shown, told,
     end() {
       log('end', user);
       for (const { hide } of shown.values()) hide();
-      [unbind, off, offStatus, offCache].forEach((undo) => undo());
+      [offTold, unbind, off, offStatus, offCache].forEach((undo) => undo());
       realtime.disconnect();
       client.clear();
       client.unmount();
@@ -124,13 +138,14 @@ function follow() {
   if (visit && visit.user === identity()) return;
   visit?.end();
   begin();
+  for (let count = draws.below(7); count; count -= 1) show(draws.pick(QUERIES));
 }
 
 // --- Reads -------------------------------------------------------------------------------------------------------
 
-/** Waits before or after the data is read, and failures, unless it is calm. */
+/** Waits before or after the data is read, and failures; for a moment also when it is calm. */
 const trouble = () => {
-  if (calm) return {};
+  if (Date.now() > calmFrom) return {};
   return {
     ...(draws.chance(0.4) && { 'x-before': String(draws.below(120)) }),
     ...(draws.chance(0.5) && { 'x-after': String(draws.below(250)) }),
@@ -214,7 +229,7 @@ const ACTS = {
   become: () => become(draws.pick(['alice', 'bob', ''])),
 };
 const WEIGHTS = {
-  show: 30, hide: 16, enable: 6, more: 6, invalidate: 4, change: 20, see: 8, reconnect: 1, become: 1.5,
+  show: 30, hide: 16, enable: 6, more: 6, invalidate: 4, change: 20, see: 8, reconnect: 1, become: 0.7,
 };
 
 function act() {
@@ -231,14 +246,17 @@ function act() {
 Object.assign(window, {
   setCalm(is) {
     calm = is;
+    calmFrom = calm ? Date.now() + 500 : Infinity;
     if (!calm) return;
     for (const entry of visit.shown.values()) entry.enable(true);
     visit.realtime.connect();
   },
   seen,
   rereadAll: () => void visit.client.refetchQueries({ type: 'active' }, { cancelRefetch: false }),
-  /** As a user does who sees an error. */
-  retryFailed: () => void visit.client.refetchQueries({ predicate: ({ state }) => state.status === 'error' }),
+  /** As a user does who sees an error; where it is news that failed to be read, the binding comes back to it. */
+  retryFailed: () => void visit.client.refetchQueries({
+    predicate: ({ queryHash, state }) => state.status === 'error' && !visit.told.has(queryHash),
+  }),
   /** Every query that is in the cache. */
   showAll() {
     for (const query of visit.client.getQueryCache().getAll()) {
