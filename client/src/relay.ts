@@ -39,6 +39,8 @@ interface Tab {
   follows: Map<string, Followed>;
   /** It may be of another user than the stream: it waits for one that was opened after it came. */
   stranger?: boolean;
+  /** What it was asked has no answer. */
+  gone?: () => void;
 }
 
 const RING = 256;
@@ -155,7 +157,11 @@ export const createRelay = (lingerMs: number) => {
         if (error || value === undefined) reject(error);
         else resolve(value);
       });
-      tab?.post({ t: 'ask', n, what });
+      const nobody = () => answers.get(n)?.({});
+      if (!tab) return nobody();
+      // A page that loads another does not answer any more.
+      tab.gone = nobody;
+      tab.post({ t: 'ask', n, what });
     });
 
   const attempt = async () => {
@@ -427,6 +433,7 @@ export const createRelay = (lingerMs: number) => {
 
   const leave = (tab: Tab) => {
     tabs.delete(tab);
+    tab.gone?.();
     release();
     gather();
     if (tabs.size) return;

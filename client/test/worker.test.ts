@@ -393,6 +393,35 @@ test('a tab that answers stays, however long nothing happens', async () => {
   expect(requests()).toHaveLength(1);
 });
 
+test('a tab that leaves while it is asked for headers keeps nobody waiting', async () => {
+  random(0);
+  shareWorkers();
+  const going = page({ ...ANN, headers: () => new Promise(() => {}) });
+  listen(going);
+  await wait(11);
+  await wait(51);
+  listen(page({ ...ANN, headers: () => ({ authorization: 'two' }) }));
+  await wait(11);
+  expect(requests()).toHaveLength(0);
+  going.disconnect();
+  await wait(1_000);
+  expect(live().at(-1)?.headers.get('authorization')).toBe('two');
+});
+
+test('nor does the last one, whoever comes then', async () => {
+  random(0);
+  shareWorkers();
+  const going = page({ ...ANN, headers: () => new Promise(() => {}) });
+  listen(going);
+  await wait(11);
+  await wait(51);
+  going.disconnect();
+  await wait(500);
+  listen(page({ ...ANN, headers: () => ({ authorization: 'two' }) }));
+  await wait(1_000);
+  expect(live().at(-1)?.headers.get('authorization')).toBe('two');
+});
+
 test('headers are asked of the tabs in turn: one that sleeps does not stop the others', async () => {
   const headers = (authorization: string) => () => ({ authorization });
   const { workers, stream } = await first({ ...ANN, headers: headers('one') });
