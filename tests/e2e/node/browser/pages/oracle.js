@@ -25,9 +25,13 @@ function log(...what) {
 
 // --- Who -----------------------------------------------------------------------------------------------------
 
-/** Of a cookie, which all tabs share, or of a token, which each tab has for itself. */
+/**
+ * Of a cookie, which all tabs share, or of a token, which each tab has for itself. In the token alone: pages of a tab
+ * see what another of them stored a moment later, and then not all of it.
+ */
+const token = () => sessionStorage.getItem('token') ?? '';
 const identity = options.bearer
-  ? () => sessionStorage.getItem('user') ?? ''
+  ? () => token().split('.')[0]
   : () => /(?:^|; )user=([^;]*)/.exec(document.cookie)?.[1] ?? '';
 
 /** Until it has one: who gives up is asked to sign in, and there is nobody here who would. */
@@ -36,8 +40,8 @@ async function refresh() {
   if (!user) return;
   try {
     const response = await fetch(`/token/${user}`, { method: 'POST' });
-    const token = await response.json();
-    if (identity() === user) sessionStorage.setItem('token', token);
+    const fresh = await response.json();
+    if (identity() === user) sessionStorage.setItem('token', fresh);
   } catch {
     await new Promise((resolve) => setTimeout(resolve, 100));
     await refresh();
@@ -46,8 +50,7 @@ async function refresh() {
 
 async function become(user) {
   if (options.bearer) {
-    sessionStorage.setItem('user', user);
-    sessionStorage.setItem('token', `${user}.0`);
+    sessionStorage.setItem('token', user && `${user}.0`);
   } else {
     // It may have worked although the answer was lost.
     await fetch(user ? `/sign-in/${user}` : '/sign-out', { method: 'POST' }).catch(() => {});
@@ -56,10 +59,7 @@ async function become(user) {
   follow();
 }
 
-const authorization = () => {
-  const token = options.bearer && identity() && sessionStorage.getItem('token');
-  return token ? { authorization: `Bearer ${token}` } : {};
-};
+const authorization = () => (options.bearer && token() ? { authorization: `Bearer ${token()}` } : {});
 
 // --- A visit, as long as the user is the same ------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ function begin() {
     if (type === 'updated' && action.type === 'success' && !action.manual) {
       if (begun.get(query.queryHash) >= told.get(query.queryHash)) told.delete(query.queryHash);
     }
-    if (type === 'updated') log(action.type, query.queryKey, action.type === 'success' ? action.data : '');
+    if (type === 'updated') log(action.type, query.queryKey, action.data ?? String(action.error ?? ''));
     else if (type === 'removed' || type === 'observerAdded' || type === 'observerRemoved') log(type, query.queryKey);
   });
   const shown = new Map();
@@ -291,8 +291,7 @@ addEventListener('pageshow', ({ persisted }) => {
   follow();
 });
 addEventListener('pagehide', () => log('pagehide'));
-if (options.bearer && sessionStorage.getItem('user') === null) {
-  sessionStorage.setItem('user', options.bearer);
+if (options.bearer && sessionStorage.getItem('token') === null) {
   sessionStorage.setItem('token', `${options.bearer}.0`);
 }
 follow();
