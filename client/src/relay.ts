@@ -399,7 +399,7 @@ export const createRelay = (lingerMs: number) => {
    * the cursor is one at or after them.
    */
   const whole = () => {
-    for (let i = ring.length; i-- && !ring[i]!.at; ) if (ring[i]!.after !== cursor) ring[i]!.at = cursor;
+    for (const entry of ring) if (entry.after !== cursor) entry.at ??= cursor;
   };
 
   const advance = (id: string) => {
