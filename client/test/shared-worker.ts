@@ -75,6 +75,11 @@ const start = (): Promise<Connect> => {
   return started;
 };
 
+/** Every worker that was asked for runs. To load its file takes real time, which the test does not move. */
+export const allStarted = async () => {
+  for (let last; last !== starting; ) await (last = starting);
+};
+
 /**
  * Puts `SharedWorker` into the world: of one name and url one worker. `broken`: how it does not work instead.
  *

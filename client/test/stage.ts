@@ -6,6 +6,7 @@
 import { afterEach, beforeEach, expect, vi } from 'vitest';
 import { createRealtime } from '../src/realtime';
 import type { Realtime, RealtimeOptions, Schema, Stale } from '../src/types';
+import { allStarted } from './shared-worker';
 
 /** A request for a stream, as the server sees it. */
 export interface Asked {
@@ -171,13 +172,17 @@ export const page = <S extends Schema = Record<string, Record<string, any>>>(opt
   return realtime;
 };
 
-/** All that is due now has happened: promises, streams, and the import of the relay. */
+/** All that is due now has happened: promises, streams, and the start of workers, which may be asked for meanwhile. */
 export const flush = async () => {
-  for (let turn = 0; turn < 12; turn++) await new Promise((done) => setImmediate(done));
+  for (let turn = 0; turn < 12; turn++) {
+    await allStarted();
+    await new Promise((done) => setImmediate(done));
+  }
 };
 
 /** Time goes by. */
 export const wait = async (ms: number) => {
+  // What a page imports for itself is there at once.
   await import('../src/worker');
   await flush();
   await vi.advanceTimersByTimeAsync(ms);
