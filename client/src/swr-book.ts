@@ -28,9 +28,9 @@ export interface Book {
   /** A hook shows `id`, as of now with these functions. */
   readonly show: (id: string, hook: Shown, keyOf: KeyOf) => Unsubscribe;
   /** A read of `id` began, for a hook that shows `shownId`: the same, or pages. Call what is returned when it ends. */
-  readonly began: (id: string, shownId: string) => () => void;
-  /** SWR has thrown an answer away: it overlapped with a mutation, or another read began later. */
-  readonly discarded: (id: string) => void;
+  readonly began: (id: string, shownId: string) => (isOk: boolean) => void;
+  /** SWR has put an answer into the cache. */
+  readonly arrived: (id: string) => void;
 }
 
 const books = new WeakMap<Source, WeakMap<object, Book>>();
@@ -48,7 +48,6 @@ function createBook(realtime: Source, cache: Config['cache'], mutate: Config['mu
   const debts = new Map<string, 'owed' | 'reading' | 'failed'>();
   const shown = new Map<string, Set<Shown>>();
   const running = new Map<string, number>();
-  const thrownAway = new Set<string>();
   const waits = new Map<string, { delay: number; timer: ReturnType<typeof setTimeout> }>();
   let keyOf: KeyOf;
   let close: Unsubscribe | undefined;
@@ -57,7 +56,7 @@ function createBook(realtime: Source, cache: Config['cache'], mutate: Config['mu
 
   const isBusy = (id: string) => {
     const state = cache.get(id) as { isValidating?: boolean; _c?: unknown } | undefined;
-    // `_c` is what an optimistic update will fall back to. A read would be thrown away; `discarded` is told so, too.
+    // `_c` is what an optimistic update will fall back to. A read would be thrown away.
     return !!running.get(id) || !!state?.isValidating || state?._c !== undefined;
   };
 
@@ -86,16 +85,22 @@ function createBook(realtime: Source, cache: Config['cache'], mutate: Config['mu
     if (hook.infinite && !running.get(id)) debts.set(id, 'owed');
   };
 
+  const arrived = (id: string) => {
+    if (!running.get(id) && debts.get(id) === 'reading') clear(id);
+  };
+
   const settle = (id: string) => {
     const debt = debts.get(id);
     if (!debt || running.get(id)) return;
     if (debt === 'owed') return pay(id);
     if (debt === 'failed') return;
-    if (thrownAway.delete(id)) {
+    if (cache.get(id)?.error !== undefined) debts.set(id, 'failed');
+    else {
+      // It did not arrive: it overlapped with a mutation, or failed while SWR was paused. SWR does not tell of that
+      // where the hook shows another key by then, or is paused.
       debts.set(id, 'owed');
       later(id);
-    } else if (cache.get(id)?.error !== undefined) debts.set(id, 'failed');
-    else clear(id);
+    }
   };
 
   const tryAll = () => {
@@ -179,20 +184,19 @@ function createBook(realtime: Source, cache: Config['cache'], mutate: Config['mu
         const debt = debts.get(one);
         // A page that is read alone, as by `setSize`, says nothing of the other pages.
         if (debt === 'failed' || (debt === 'owed' && one === id)) debts.set(one, 'reading');
-        thrownAway.delete(one);
       }
-      return () => {
+      return isOk => {
         for (const one of ids) {
           const left = (running.get(one) ?? 1) - 1;
           if (left) running.set(one, left);
           else running.delete(one);
         }
+        // A page goes into the cache whatever becomes of the list.
+        if (isOk && id !== shownId) arrived(id);
         // SWR writes its answer now; with pages the next one may begin.
         setTimeout(() => ids.forEach(settle));
       };
     },
-    discarded: id => {
-      if (!running.get(id) && debts.get(id) === 'reading') thrownAway.add(id);
-    },
+    arrived,
   };
 }

@@ -112,19 +112,20 @@ export function bindSWR(
           const ended = book.began(serialize(args[0] as SWRKey), idOf());
           try {
             const answer = fetcher(...args);
-            Promise.resolve(answer).then(ended, ended);
+            Promise.resolve(answer).then(() => ended(true), () => ended(false));
             return answer;
           } catch (error) {
-            ended();
+            ended(false);
             throw error;
           }
         });
 
       response = useSWRNext(key, watched, {
         ...config,
-        onDiscarded: id => {
-          book.discarded(id);
-          config.onDiscarded?.(id);
+        onSuccess: (data, id, own) => {
+          // Not that of `useSWRMutation`.
+          if (typeof response?.mutate === 'function') book.arrived(id);
+          config.onSuccess?.(data, id, own);
         },
       });
       return response;

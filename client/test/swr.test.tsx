@@ -233,6 +233,30 @@ test('while SWR is paused nothing is read, and it is made up for', async () => {
   expect(posts.reads).toHaveLength(2);
 });
 
+test('a read that fails while SWR is paused, which SWR tells nobody, is made up for', async () => {
+  const posts = origin(1);
+  let paused = false;
+  let rerender = (_: number) => {};
+  function Pausable() {
+    rerender = useState(0)[1];
+    return <Show at="posts" from={posts} />;
+  }
+  page(<Pausable />, { isPaused: () => paused });
+  await settle(posts);
+  posts.value = 2;
+  await say('posts');
+  paused = true;
+  await act(async () => posts.fail());
+  await quiet();
+  expect(text()).toBe('1');
+  expect(posts.reads).toHaveLength(2);
+  paused = false;
+  await act(async () => rerender(1));
+  await until(() => expect(posts.reads).toHaveLength(3));
+  await settle(posts);
+  expect(text()).toBe('2');
+});
+
 test('an optimistic update in flight is not disturbed: one read follows when it has settled (C14)', async () => {
   const [posts, created] = [origin(['a']), origin(['a', 'b'])];
   await shown('posts', posts);
@@ -304,17 +328,55 @@ test.each([
   expect(posts.open).toHaveLength(0);
 });
 
-test('a mutation of `useSWRMutation` is no read: what is stale under it is read', async () => {
-  const [posts, created] = [origin(1), origin('ok')];
-  let trigger: () => Promise<unknown>;
+test('an answer that SWR threw away when its component shows another key is asked for when it is shown again', async () => {
+  const [posts, other, saved] = [origin('old'), origin(0), origin('local')];
+  let go = (_: string) => {};
+  function Pager() {
+    const [at, set] = useState('posts');
+    go = set;
+    return <Show at={at} from={at === 'posts' ? posts : other} />;
+  }
+  page(<Pager />);
+  await settle(posts);
+  posts.value = 'new';
+  await say('posts');
+  let done: Promise<unknown>;
+  await act(async () => {
+    done = config.mutate('posts', saved.read(), { revalidate: false, populateCache: false });
+  });
+  await act(async () => go('other'));
+  await settle(other);
+  await act(async () => posts.reads[1]!.answer());
+  await act(async () => {
+    saved.answer();
+    await done;
+  });
+  await quiet();
+  await act(async () => go('posts'));
+  expect(text()).toBe('"old"');
+  await until(() => expect(posts.reads).toHaveLength(3));
+  await settle(posts);
+  expect(text()).toBe('"new"');
+});
+
+/** Shows a key, and a `useSWRMutation` of it. */
+async function mutated(posts: Origin<unknown>, created: Origin<unknown>) {
+  let trigger!: () => Promise<unknown>;
   function Create() {
     trigger = useSWRMutation('posts', (_key: string, _options: { arg: unknown }) => created.read(), {
       revalidate: false,
+      populateCache: false,
     }).trigger;
     return null;
   }
   page(<><Show at="posts" from={posts} /><Create /></>);
   await settle(posts);
+  return () => trigger();
+}
+
+test('a mutation of `useSWRMutation` is no read: what is stale under it is read', async () => {
+  const [posts, created] = [origin(1), origin('ok')];
+  const trigger = await mutated(posts, created);
   await act(async () => setHidden(true));
   await say('posts');
   let done: Promise<unknown>;
@@ -327,6 +389,26 @@ test('a mutation of `useSWRMutation` is no read: what is stale under it is read'
   });
   await act(async () => setHidden(false));
   await until(() => expect(posts.reads).toHaveLength(2));
+});
+
+test('… nor is its success, in the moment in which it threw an answer away', async () => {
+  const [posts, created] = [origin(1), origin('ok')];
+  const trigger = await mutated(posts, created);
+  posts.value = 2;
+  await say('posts');
+  let done: Promise<unknown>;
+  await act(async () => {
+    done = trigger();
+  });
+  await act(async () => {
+    posts.answer();
+    created.answer();
+    await done;
+  });
+  expect(text()).toBe('1');
+  await until(() => expect(posts.reads).toHaveLength(3));
+  await settle(posts);
+  expect(text()).toBe('2');
 });
 
 test('a read that fails is made again when the stream opens', async () => {
@@ -400,6 +482,14 @@ test('of an infinite list all pages are read, also when only one of them became 
   await say(['feed', { page: 1 }]);
   view.show(<Feed />);
   await until(() => expect(text()).toBe('newer 0,newer 1'));
+
+  // … once.
+  await quiet();
+  view.show(<Show at="other" from={other} />);
+  asked.length = 0;
+  view.show(<Feed />);
+  await quiet();
+  expect(asked).toEqual([]);
 });
 
 test('many hooks of one key are one read, also in StrictMode, and none is left when they go (F14)', async () => {
