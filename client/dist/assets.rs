@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "eaca5b6f8c2a629d",
-        etag: "\"eaca5b6f8c2a629d\"",
+        hash: "2651f4794e114e16",
+        etag: "\"2651f4794e114e16\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "312436b7bf7e1ac1",
-        etag: "\"312436b7bf7e1ac1\"",
+        hash: "5fdcd3b6df80163d",
+        etag: "\"5fdcd3b6df80163d\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "3e4f8300345c72fa",
-        etag: "\"3e4f8300345c72fa\"",
+        hash: "4c8a6dce2a11b58f",
+        etag: "\"4c8a6dce2a11b58f\"",
         body: include_bytes!("auto.js"),
     },
 ]
