@@ -107,7 +107,9 @@ pub use channel::{Channel, Policy};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use error::{BuildError, PublishError, SubscribeError};
 pub use event::{Event, Gap, GapReason, Message, Origin, Stale, message, revalidate};
-pub use hub::{Builder, ByeReason, ChannelPublisher, Hub, Observation, Pledge, Receipt, SessionInfo, Stats};
+pub use hub::{
+    Builder, ByeReason, ChannelPublisher, Disconnect, Hub, Observation, Pledge, Receipt, SessionInfo, Stats,
+};
 pub use key::{IntoQueryKey, KeyError, QueryKey};
 #[doc(inline)]
 pub use layer::{MountLayer, RevalidateLayer};

@@ -268,7 +268,7 @@ fn when_the_last_session_is_gone_nothing_runs_and_the_hub_can_go() {
         drop(hub);
         Hub::builder()
             .heartbeat(Duration::from_millis(50))
-            .on_disconnect(move |_| drop(hold.lock()))
+            .on_disconnect(move |_, _| drop(hold.lock()))
             .build()
             .unwrap()
     };

@@ -17,7 +17,8 @@ use serde_json::json;
 use tower::{Layer, Service, ServiceExt};
 use tower_revalidate::log::{Ack, Follower, MemoryLog, Record};
 use tower_revalidate::{
-    AppendError, Cursor, Epoch, Event, EventLog, Grant, Hub, Policy, Revalidate, RevalidateExt, revalidate,
+    AppendError, ByeReason, Cursor, Disconnect, Epoch, Event, EventLog, Grant, Hub, Policy, Revalidate,
+    RevalidateExt, revalidate,
 };
 
 /// A log that the test drives by hand: it keeps records until they are let through.
@@ -163,7 +164,10 @@ async fn hooks_come_in_their_order() {
             drop(hub.regrant(info.identity.as_deref().unwrap())); // ends this very session
             connects.lock().push("connect");
         })
-        .on_disconnect(move |_| disconnects.lock().push("disconnect"))
+        .on_disconnect(move |_, why| {
+            assert_eq!(why, Disconnect::Bye(ByeReason::Grant), "it ended before its hook returned");
+            disconnects.lock().push("disconnect");
+        })
         .build()
         .unwrap();
     *hub.lock() = Some(built.clone());

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Empty};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_revalidate::{Grant, Hub, Policy, Refusal, SseBody};
+use tower_revalidate::{ByeReason, Disconnect, Grant, Hub, Policy, Refusal, SseBody};
 
 fn ask(method: &str, path: &str) -> Request<Empty<Bytes>> {
     Request::builder().method(method).uri(path).body(Empty::new()).unwrap()
@@ -513,8 +513,8 @@ async fn hooks_hear_of_each_session_once_and_their_panics_are_their_own() {
             connects.lock().push(format!("+{} {:?} {:?}", info.id, info.identity, info.channels));
             panic!("a hook that panics, on purpose");
         })
-        .on_disconnect(move |info| {
-            disconnects.lock().push(format!("-{} {:?} {:?}", info.id, info.identity, info.channels));
+        .on_disconnect(move |info, why| {
+            disconnects.lock().push(format!("-{} {:?} {:?} {why}", info.id, info.identity, info.channels));
             panic!("a hook that panics, on purpose");
         })
         .build()
@@ -523,7 +523,7 @@ async fn hooks_hear_of_each_session_once_and_their_panics_are_their_own() {
     let info = format!(r#"{} Some("alice") ["room:1"]"#, stream.session());
     assert_eq!(*heard.lock(), [format!("+{info}")]);
     drop(stream);
-    assert_eq!(*heard.lock(), [format!("+{info}"), format!("-{info}")]);
+    assert_eq!(*heard.lock(), [format!("+{info}"), format!("-{info} closed")]);
 
     heard.lock().clear();
     let stranger = Visit::stranger().open(&hub).await;
@@ -531,7 +531,38 @@ async fn hooks_hear_of_each_session_once_and_their_panics_are_their_own() {
     drop(stranger);
     let heard = heard.lock().clone();
     assert_eq!(heard.len(), 2, "an end and a drop are one disconnect: {heard:?}");
-    assert!(heard[1].ends_with("None []"));
+    assert!(heard[1].ends_with("None [] shutdown"));
+}
+
+/// Row A17: whatever ends a session, its hook hears of it once, and why.
+#[tokio::test(start_paused = true)]
+async fn a_hook_hears_what_ended_a_session() {
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let told = ended.clone();
+    let hub = Hub::builder()
+        .on_disconnect(move |info, why| {
+            told.lock().push(format!("{}: {why}", info.identity.as_deref().unwrap()));
+        })
+        .build()
+        .unwrap();
+    let open = async |grant: Grant| Visit::of(grant).open(&hub).await;
+    let closed = open(Grant::user("closed")).await;
+    let revoked = open(Grant::user("revoked")).await;
+    let expiring = open(Grant::user("expiring").expires_in(Duration::from_secs(5))).await;
+    let mut last = open(Grant::user("last")).await;
+    drop(closed);
+    hub.disconnect_user("revoked").await.unwrap();
+    common::eventually("the grant to expire", 1, async || hub.stats().sessions).await;
+    let subscription = hub.subscribe(Grant::user("worker")).unwrap();
+    drop(subscription);
+    hub.shutdown();
+    let bye = last.rest().await.pop().unwrap();
+    let expected =
+        ["closed: closed", "revoked: grant", "expiring: expired", "worker: closed", "last: shutdown"];
+    assert_eq!(*ended.lock(), expected);
+    assert_eq!(bye.json()["reason"], Disconnect::Bye(ByeReason::Shutdown).to_string());
+    drop((revoked, expiring, last));
+    assert_eq!(ended.lock().len(), expected.len(), "once");
 }
 
 /// What a hook does most often is to tell others: nothing is locked while it runs.
@@ -546,9 +577,10 @@ fn a_hook_may_use_the_hub() {
             }
         }
     };
+    let left = once(|_| tells("left"));
     let hub = Hub::builder()
         .on_connect(once(|_| tells("joined")))
-        .on_disconnect(once(|_| tells("left")))
+        .on_disconnect(move |info, _| left(info))
         .filter(|_, _, _| HUB.get().is_some_and(|hub| hub.stats().sessions < 100))
         .build()
         .unwrap();

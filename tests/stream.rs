@@ -11,7 +11,9 @@ use std::time::Duration;
 use common::{Stream, Visit, at, eventually, random};
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, sleep};
-use tower_revalidate::{Channel, Cursor, Grant, Hub, Policy, QueryKey, Receipt, Revalidate};
+use tower_revalidate::{
+    ByeReason, Channel, Cursor, Disconnect, Grant, Hub, Policy, QueryKey, Receipt, Revalidate,
+};
 
 async fn say(hub: &Hub, channel: &str, data: impl serde::Serialize) -> Cursor {
     hub.channel(Channel::parse(channel).unwrap()).publish("x", &data).await.unwrap()
@@ -500,8 +502,8 @@ async fn a_shutdown_ends_every_stream_each_with_a_retry_of_its_own() {
     let ended = Arc::new(AtomicUsize::new(0));
     let counted = ended.clone();
     let hub = Hub::builder()
-        .on_disconnect(move |_| {
-            counted.fetch_add(1, Ordering::SeqCst);
+        .on_disconnect(move |_, why| {
+            counted.fetch_add((why == Disconnect::Bye(ByeReason::Shutdown)).into(), Ordering::SeqCst);
         })
         .build()
         .unwrap();
@@ -614,8 +616,8 @@ async fn a_stream_that_nobody_polls_is_freed() {
     let ended = Arc::new(AtomicUsize::new(0));
     let counted = ended.clone();
     let hub = Hub::builder()
-        .on_disconnect(move |_| {
-            counted.fetch_add(1, Ordering::SeqCst);
+        .on_disconnect(move |_, why| {
+            counted.fetch_add((why == Disconnect::Bye(ByeReason::Stalled)).into(), Ordering::SeqCst);
         })
         .build()
         .unwrap();

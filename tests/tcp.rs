@@ -11,8 +11,9 @@ use common::stack::{self, App, request};
 use common::tcp::{Client, Raw, Server, Version, frames};
 use common::{eventually, random, soon};
 use http::StatusCode;
+use parking_lot::Mutex;
 use serde_json::json;
-use tower_revalidate::{Hub, Policy};
+use tower_revalidate::{ByeReason, Disconnect, Hub, Policy};
 
 const VERSIONS: [Version; 2] = [Version::Http1, Version::Http2];
 const STACKS: [fn(&Hub) -> App; 2] = [stack::axum, stack::tower];
@@ -69,8 +70,8 @@ async fn a_reset_connection_is_one_disconnect() {
     let ended = Arc::new(AtomicUsize::new(0));
     let counted = ended.clone();
     let hub = Hub::builder()
-        .on_disconnect(move |info| {
-            assert_eq!(info.identity.as_deref(), Some("alice"));
+        .on_disconnect(move |info, why| {
+            assert_eq!((info.identity.as_deref(), why), (Some("alice"), Disconnect::Closed));
             counted.fetch_add(1, Ordering::SeqCst);
         })
         .build()
@@ -210,7 +211,13 @@ async fn a_silent_stream_is_kept_alive() {
 /// Row A16: who stops reading is freed, though hyper does not poll its body any more; others are served on.
 #[tokio::test]
 async fn a_client_that_stops_reading_is_freed() {
-    let hub = Hub::builder().stall_after(Duration::from_millis(400)).build().unwrap();
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    let told = ended.clone();
+    let hub = Hub::builder()
+        .stall_after(Duration::from_millis(400))
+        .on_disconnect(move |info, why| told.lock().push((info.identity.as_deref().map(String::from), why)))
+        .build()
+        .unwrap();
     let server = Server::start(stack::axum(&hub)).await;
     let mut reading = Client::connect(server.addr, Version::Http2).await;
     let mut stream = reading.stream("room:1", "bob", None).await;
@@ -229,7 +236,14 @@ async fn a_client_that_stops_reading_is_freed() {
         number += 1;
     }
     assert_eq!(hub.stats().sessions, 1);
-    drop(stalled);
+    let stall = (Some("alice".to_owned()), Disconnect::Bye(ByeReason::Stalled));
+    assert_eq!(*ended.lock(), std::slice::from_ref(&stall));
+    // It vanishes after all, and was told of already; the other one leaves as peers do.
+    stalled.reset();
+    drop((stream, reading));
+    gone(&hub).await;
+    let left = (Some("bob".to_owned()), Disconnect::Closed);
+    eventually("the other's end", vec![stall, left], async || ended.lock().clone()).await;
 }
 
 /// Row D13: 10 000 connections come and go, some politely and some not, and nothing is left of them.
@@ -238,8 +252,8 @@ async fn ten_thousand_connections_come_and_go_and_leave_nothing() {
     let ended = Arc::new(AtomicUsize::new(0));
     let counted = ended.clone();
     let hub = Hub::builder()
-        .on_disconnect(move |_| {
-            counted.fetch_add(1, Ordering::SeqCst);
+        .on_disconnect(move |_, why| {
+            counted.fetch_add((why == Disconnect::Closed).into(), Ordering::SeqCst);
         })
         .build()
         .unwrap();

@@ -66,7 +66,7 @@ pub(super) struct Attending<'a> {
 #[derive(Default)]
 pub(crate) struct Marked {
     pub(crate) signals: Vec<Arc<Signal>>,
-    pub(crate) ended: Vec<Arc<SessionInfo>>,
+    pub(crate) ended: Vec<(Arc<SessionInfo>, ByeReason)>,
     /// Users that are no longer present.
     pub(crate) left: Vec<Left>,
     /// Topics wait for a sweep.
@@ -182,7 +182,7 @@ impl Core {
             let entry = self.remove(index, now);
             entry.signal.end(reason, retry_ms);
             marked.signals.push(entry.signal);
-            marked.ended.push(entry.info);
+            marked.ended.push((entry.info, reason));
         }
     }
 

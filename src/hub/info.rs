@@ -1,8 +1,10 @@
-//! What the outside may know of sessions: [`SessionInfo`] for hooks, [`Stats`] for operators.
+//! What the outside may know of sessions: [`SessionInfo`] and [`Disconnect`] for hooks, [`Stats`] for operators.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::ByeReason;
 use crate::Channel;
 
 /// Who a session is, for hooks.
@@ -20,23 +22,70 @@ pub struct SessionInfo {
     pub(crate) hooks: Hooks,
 }
 
-/// Which hooks a session has seen. Its end may come before `on_connect` returned; the hooks still come in
-/// their order, each once.
+/// What ended a session, for [`Builder::on_disconnect`](crate::Builder::on_disconnect).
+///
+/// ```
+/// use tower_revalidate::{ByeReason, Disconnect, Hub};
+///
+/// let hub = Hub::builder()
+///     .on_disconnect(|session, why| match why {
+///         Disconnect::Bye(ByeReason::Stalled) => eprintln!("{:?} stopped reading", session.identity),
+///         why => println!("{} is over: {why}", session.id), // `closed`, `shutdown`, `grant`, …
+///     })
+///     .build()?;
+/// # Ok::<(), tower_revalidate::BuildError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disconnect {
+    /// The peer went away, politely or not, or the [`Subscription`](crate::Subscription) was dropped.
+    Closed,
+    /// The hub ended it, and says why in `bye`.
+    Bye(ByeReason),
+}
+
+impl Disconnect {
+    /// As one word: `closed`, or what stands in `bye`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Disconnect::Closed => "closed",
+            Disconnect::Bye(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which hooks a session has seen, and what ended it. Its end may come before `on_connect` returned; the hooks
+/// still come in their order, each once.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks(AtomicU8);
 
 impl Hooks {
     const CONNECTED: u8 = 1;
     const CLOSED: u8 = 2;
+    /// Above the flags: 0 for a session that was closed, else the code of the reason.
+    const REASON: u32 = 2;
 
-    /// `on_connect` returned. True if the session ended meanwhile, so that `on_disconnect` is due.
-    pub(crate) fn connected(&self) -> bool {
-        self.0.fetch_or(Self::CONNECTED, Ordering::AcqRel) & Self::CLOSED != 0
+    /// `on_connect` returned. What ended the session meanwhile, if something did: then `on_disconnect` is due.
+    pub(crate) fn connected(&self) -> Option<Disconnect> {
+        let before = self.0.fetch_or(Self::CONNECTED, Ordering::AcqRel);
+        let why = ByeReason::from_code(before >> Self::REASON).map_or(Disconnect::Closed, Disconnect::Bye);
+        (before & Self::CLOSED != 0).then_some(why)
     }
 
     /// The session ended. True if `on_disconnect` is due.
-    pub(crate) fn closed(&self) -> bool {
-        self.0.fetch_or(Self::CLOSED, Ordering::AcqRel) & Self::CONNECTED != 0
+    pub(crate) fn closed(&self, why: Disconnect) -> bool {
+        let code = match why {
+            Disconnect::Closed => 0,
+            Disconnect::Bye(reason) => reason.code(),
+        };
+        let said = Self::CLOSED | (code << Self::REASON);
+        self.0.fetch_or(said, Ordering::AcqRel) & Self::CONNECTED != 0
     }
 }
 

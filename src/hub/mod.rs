@@ -33,9 +33,9 @@ use tokio::time::Instant;
 
 pub(crate) use board::{Board, Closed, Read};
 pub use builder::Builder;
-pub(crate) use builder::{Options, SessionHook};
+pub(crate) use builder::Options;
 pub(crate) use core::Marked;
-pub use info::{SessionInfo, Stats};
+pub use info::{Disconnect, SessionInfo, Stats};
 pub use observation::Observation;
 pub(crate) use observation::Seen;
 pub(crate) use outbox::{Outbox, Outgoing};
@@ -171,7 +171,7 @@ impl Shared {
     /// Wakes sessions and tells the hook of those that ended.
     pub(crate) fn settle(&self, marked: &Marked) {
         marked.signals.iter().for_each(|signal| signal.wake());
-        marked.ended.iter().for_each(|info| self.closed(info));
+        marked.ended.iter().for_each(|(info, reason)| self.closed(info, Disconnect::Bye(*reason)));
         for left in &marked.left {
             tracing::debug!(identity = ?left.identity, channel = %left.channel, "a user left");
         }
@@ -179,25 +179,33 @@ impl Shared {
 
     pub(crate) fn opened(&self, info: &SessionInfo) {
         tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session opened");
-        self.hook(self.options.on_connect.as_ref(), info);
-        if info.hooks.connected() {
-            self.hook(self.options.on_disconnect.as_ref(), info);
+        if let Some(hook) = &self.options.on_connect {
+            guarded(info, || hook(info));
+        }
+        if let Some(why) = info.hooks.connected() {
+            self.disconnected(info, why);
         }
     }
 
-    pub(crate) fn closed(&self, info: &SessionInfo) {
-        tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session closed");
-        if info.hooks.closed() {
-            self.hook(self.options.on_disconnect.as_ref(), info);
+    pub(crate) fn closed(&self, info: &SessionInfo, why: Disconnect) {
+        let identity = info.identity.as_deref();
+        tracing::debug!(session = info.id, identity, reason = why.as_str(), "session closed");
+        if info.hooks.closed(why) {
+            self.disconnected(info, why);
         }
     }
 
-    /// Runs a hook. Its panic is its own.
-    fn hook(&self, hook: Option<&SessionHook>, info: &SessionInfo) {
-        let Some(hook) = hook else { return };
-        if catch_unwind(AssertUnwindSafe(|| hook(info))).is_err() {
-            tracing::error!(session = info.id, "a hook panicked");
+    fn disconnected(&self, info: &SessionInfo, why: Disconnect) {
+        if let Some(hook) = &self.options.on_disconnect {
+            guarded(info, || hook(info, why));
         }
+    }
+}
+
+/// Runs a hook. Its panic is its own.
+fn guarded(info: &SessionInfo, hook: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+        tracing::error!(session = info.id, "a hook panicked");
     }
 }
 

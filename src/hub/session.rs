@@ -5,10 +5,9 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-use super::SessionInfo;
-use super::Shared;
 use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
+use super::{Disconnect, SessionInfo, Shared};
 use crate::access::Place;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
@@ -179,7 +178,7 @@ impl std::fmt::Debug for HubSession {
 impl Drop for HubSession {
     fn drop(&mut self) {
         if let Some(info) = self.shared.board.close(&self.seat, self.shared.clock.now()) {
-            self.shared.closed(&info);
+            self.shared.closed(&info, Disconnect::Closed);
         }
     }
 }

@@ -35,11 +35,18 @@ impl ByeReason {
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
+    pub(crate) const ALL: [ByeReason; 6] = {
         use ByeReason::{Busy, Expired, Grant, Limited, Shutdown, Stalled};
         [Shutdown, Grant, Expired, Stalled, Busy, Limited]
-            .into_iter()
-            .find(|reason| *reason as u8 + 1 == code)
+    };
+
+    /// Not 0, and at most 63.
+    pub(crate) fn code(self) -> u8 {
+        self as u8 + 1
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
     }
 }
 
@@ -47,7 +54,7 @@ impl ByeReason {
 /// which is read again with every heartbeat.
 pub(crate) struct Signal {
     dirty: AtomicBool,
-    /// 0, or a [`ByeReason`] plus one.
+    /// 0, or the code of a [`ByeReason`].
     ended: AtomicU8,
     retry_ms: AtomicU32,
     waker: Mutex<Option<Waker>>,
@@ -106,7 +113,7 @@ impl Signal {
     pub(crate) fn end(&self, reason: ByeReason, retry_ms: u32) {
         if self.ended.load(Ordering::Acquire) == 0 {
             self.retry_ms.store(retry_ms, Ordering::Relaxed);
-            self.ended.store(reason as u8 + 1, Ordering::Release);
+            self.ended.store(reason.code(), Ordering::Release);
         }
         self.mark();
     }

@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::{Builder, millis};
 use crate::access::Authorizer;
-use crate::{Audit, Channel, ClientAddress, Grant, IntoQueryKey, QueryKey, Refusal, SessionInfo};
+use crate::{Audit, Channel, ClientAddress, Disconnect, Grant, IntoQueryKey, QueryKey, Refusal, SessionInfo};
 
 /// # Who may do what, and who is told
 impl Builder {
@@ -34,8 +34,9 @@ impl Builder {
         self
     }
 
-    /// Called once when a session is over, whatever ended it. It must not block; spawn what takes time.
-    pub fn on_disconnect(mut self, hook: impl Fn(&SessionInfo) + Send + Sync + 'static) -> Self {
+    /// Called once when a session is over, with what ended it: see [`Disconnect`]. It must not block; spawn what
+    /// takes time.
+    pub fn on_disconnect(mut self, hook: impl Fn(&SessionInfo, Disconnect) + Send + Sync + 'static) -> Self {
         self.options.on_disconnect = Some(Box::new(hook));
         self
     }

@@ -10,14 +10,15 @@ use std::time::Duration;
 use http::request::Parts;
 
 use super::board::BoardOptions;
-use super::{Hub, SessionInfo, Shared};
+use super::{Disconnect, Hub, SessionInfo, Shared};
 use crate::access::{Authorizer, Gate};
 use crate::audit::AuditHook;
 use crate::log::{EventLog, MemoryLog};
 use crate::proto::{Floors, Millis, Policies, PresenceLimits, Retention, RetentionLimits};
 use crate::{BuildError, Channel, ClientAddress, Epoch, IntoName, Pattern, Policy, QueryKey};
 
-pub(crate) type SessionHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
+pub(crate) type ConnectHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
+pub(crate) type DisconnectHook = Box<dyn Fn(&SessionInfo, Disconnect) + Send + Sync>;
 pub(crate) type IsHttps = Box<dyn Fn(&Parts) -> bool + Send + Sync>;
 pub(crate) type Filter = Box<dyn Fn(&Channel, &str, &str) -> bool + Send + Sync>;
 
@@ -33,8 +34,8 @@ pub(crate) struct Options {
     pub(crate) query_bytes: usize,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) authorizer: Option<Authorizer>,
-    pub(crate) on_connect: Option<SessionHook>,
-    pub(crate) on_disconnect: Option<SessionHook>,
+    pub(crate) on_connect: Option<ConnectHook>,
+    pub(crate) on_disconnect: Option<DisconnectHook>,
     pub(crate) on_audit: Option<AuditHook>,
     pub(crate) audit_mutations: bool,
     pub(crate) filter: Option<Filter>,
