@@ -124,7 +124,7 @@ pub use scope::Scope;
 pub use service::RealtimeService;
 pub use sse::Denied;
 #[doc(inline)]
-pub use stream::{RecvError, SseBody, Subscription};
+pub use stream::{OwnStream, RecvError, SendError, SseBody, StreamError, StreamHandle, Subscription};
 
 /// The README's examples compile and run; one of them needs the feature.
 #[cfg(all(doctest, feature = "limits"))]

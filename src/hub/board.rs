@@ -54,6 +54,8 @@ pub(crate) struct Opening {
     pub(crate) runtime: Option<Handle>,
     /// Whether it hears heartbeats; an in-process one does not.
     pub(crate) heartbeats: bool,
+    /// Whether it waits for this node to catch up with its cursor.
+    pub(crate) waits: bool,
 }
 
 /// Where a session lives on the board.
@@ -167,7 +169,7 @@ impl Board {
         session.start(
             opening.start,
             identity_floor,
-            self.options.wait.map(|wait| now.saturating_add(wait)),
+            self.options.wait.filter(|_| opening.waits).map(|wait| now.saturating_add(wait)),
             &core.retention,
         );
         let waits_for = session.waits_for().map(|cursor| cursor.offset);
@@ -224,6 +226,15 @@ impl Board {
             }
             session
         })
+    }
+
+    /// Whether a session that was not read yet resumed without a hole; if not, it begins here.
+    pub(crate) fn resume_whole(&self, seat: &Seat) -> bool {
+        let mut core = self.core.lock();
+        let core = &mut *core;
+        let entry =
+            core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal));
+        entry.is_some_and(|entry| entry.session.resume_whole(&core.retention))
     }
 
     /// Changes what an open session follows, by at most one topic.

@@ -68,6 +68,8 @@ pub(crate) struct Hooks(AtomicU8);
 impl Hooks {
     const CONNECTED: u8 = 1;
     const CLOSED: u8 = 2;
+    /// A handler wants to know of the end of its own stream.
+    const AWAITED: u8 = 128;
     /// Above the flags: 0 for a session that was closed, else the code of the reason.
     const REASON: u32 = 2;
 
@@ -78,15 +80,27 @@ impl Hooks {
         (before & Self::CLOSED != 0).then_some(why)
     }
 
-    /// The session ended. True if `on_disconnect` is due.
-    pub(crate) fn closed(&self, why: Disconnect) -> bool {
+    /// Somebody waits for the end. False if it is over.
+    pub(crate) fn await_end(&self) -> bool {
+        self.0.fetch_or(Self::AWAITED, Ordering::AcqRel) & Self::CLOSED == 0
+    }
+
+    /// The session ended. What is due of it.
+    pub(crate) fn closed(&self, why: Disconnect) -> Due {
         let code = match why {
             Disconnect::Closed => 0,
             Disconnect::Bye(reason) => reason.code(),
         };
         let said = Self::CLOSED | (code << Self::REASON);
-        self.0.fetch_or(said, Ordering::AcqRel) & Self::CONNECTED != 0
+        let before = self.0.fetch_or(said, Ordering::AcqRel);
+        Due { hook: before & Self::CONNECTED != 0, awaited: before & Self::AWAITED != 0 }
     }
+}
+
+/// Who is to be told of a session's end.
+pub(crate) struct Due {
+    pub(crate) hook: bool,
+    pub(crate) awaited: bool,
 }
 
 /// Figures of a hub at one moment.

@@ -25,6 +25,7 @@ mod receipt;
 mod session;
 mod signal;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
@@ -43,7 +44,7 @@ pub use pledge::Pledge;
 pub(crate) use pledge::PledgeGuard;
 pub use publish::ChannelPublisher;
 pub use receipt::Receipt;
-pub(crate) use session::{Ask, HubSession};
+pub(crate) use session::{Ask, HubSession, Kind};
 pub use signal::ByeReason;
 pub(crate) use signal::Signal;
 
@@ -95,7 +96,11 @@ pub(crate) struct Shared {
     log: Box<dyn EventLog>,
     task: dispatch::Task,
     dispatched: watch::Sender<Cursor>,
+    /// Handlers that want to know of the end of their own streams, by session.
+    farewells: parking_lot::Mutex<HashMap<String, Vec<Farewell>>>,
 }
+
+pub(crate) type Farewell = Box<dyn FnOnce() + Send>;
 
 /// Sessions to wake, hooks to call and dispatch to start, once no lock is held: when it drops.
 pub(crate) struct Wakes {
@@ -134,6 +139,7 @@ impl Shared {
             log,
             task: dispatch::Task::default(),
             dispatched: watch::Sender::new(tip),
+            farewells: parking_lot::Mutex::default(),
         }
     }
 
@@ -190,9 +196,27 @@ impl Shared {
     pub(crate) fn closed(&self, info: &SessionInfo, why: Disconnect) {
         let identity = info.identity.as_deref();
         tracing::debug!(session = info.id, identity, reason = why.as_str(), "session closed");
-        if info.hooks.closed(why) {
+        let due = info.hooks.closed(why);
+        if due.awaited {
+            let waiting = self.farewells.lock().remove(&info.id).unwrap_or_default();
+            waiting.into_iter().for_each(|farewell| guarded(info, farewell));
+        }
+        if due.hook {
             self.disconnected(info, why);
         }
+    }
+
+    /// Calls back once the session is over, at once if it is.
+    pub(crate) fn await_end(&self, info: &SessionInfo, farewell: Farewell) {
+        let over = {
+            let mut farewells = self.farewells.lock();
+            if info.hooks.await_end() {
+                farewells.entry(info.id.clone()).or_default().push(farewell);
+                return;
+            }
+            farewell
+        };
+        guarded(info, over);
     }
 
     fn disconnected(&self, info: &SessionInfo, why: Disconnect) {
@@ -281,7 +305,7 @@ impl Hub {
             start: Start::Fresh,
             granted_at: self.cursor(),
             places: Vec::new(),
-            stream: false,
+            kind: Kind::Subscription,
         };
         let (session, _) = self.shared.open(ask)?;
         Ok(Subscription::new(session, grant))

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
-use super::{Disconnect, SessionInfo, Shared};
+use super::{Disconnect, Farewell, SessionInfo, Shared, Signal};
 use crate::access::Place;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
@@ -24,8 +24,18 @@ pub(crate) struct Ask {
     pub(crate) granted_at: Cursor,
     /// What the session holds for as long as it lives.
     pub(crate) places: Vec<Place>,
-    /// Whether it leaves the process: it then hears heartbeats, expires, and is freed when nobody polls it.
-    pub(crate) stream: bool,
+    pub(crate) kind: Kind,
+}
+
+/// How a session leaves the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// As a stream: it hears heartbeats, expires, and is freed when nobody polls it.
+    Stream,
+    /// As the stream of a handler: so, and without revalidations. It counts as open from its first poll on.
+    Own,
+    /// In process.
+    Subscription,
 }
 
 /// A session that is open. Dropping it closes it.
@@ -49,8 +59,12 @@ impl Shared {
             );
         }
         self.flush(self.clock.now());
-        let mut follows = vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }];
-        for scope in ask.grant.scopes.iter().take(max_scopes) {
+        let mut follows = Vec::new();
+        let is_own = ask.kind == Kind::Own;
+        if !is_own {
+            follows.push(Follow { name: TopicName::Everyone, replay: Replay::Retained });
+        }
+        for scope in ask.grant.scopes.iter().take(max_scopes).filter(|_| !is_own) {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
         let mut denied = Vec::new();
@@ -73,8 +87,8 @@ impl Shared {
         let lifetime = self.options.grant_lifetime;
         let expires_in = match ask.grant.expires_in {
             Some(time) => Some(millis(time)),
-            None if ask.stream => Some(lifetime - self.board.draw(lifetime / 5)),
-            None => None,
+            None if ask.kind == Kind::Subscription => None,
+            None => Some(lifetime - self.board.draw(lifetime / 5)),
         };
         let opening = Opening {
             identity: ask.grant.identity.clone(),
@@ -86,13 +100,16 @@ impl Shared {
             granted_at: if ask.granted_at.epoch == tip.epoch { ask.granted_at.offset } else { 0 },
             expires_in,
             runtime: Handle::try_current().ok(),
-            heartbeats: ask.stream,
+            heartbeats: ask.kind != Kind::Subscription,
+            waits: !is_own,
         };
         let seat = self.board.open(opening, self.clock.now())?;
         // The guard before the hook: whatever the hook does, the session closes.
         let session = HubSession { shared: self.clone(), seat, _places: ask.places };
         self.kick();
-        self.opened(&session.seat.info);
+        if !is_own {
+            session.announce();
+        }
         if !denied.is_empty() {
             let identity = session.seat.info.identity.as_deref();
             self.audit(&Audit::Denied { channels: &denied, identity });
@@ -109,6 +126,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn lets_follow(&self, grant: &Grant, channel: &Channel) -> bool {
+        self.replay(grant, channel).is_some()
+    }
+
     /// How the grant, or the channel's policy, allows to follow.
     fn replay(&self, grant: &Grant, channel: &Channel) -> Option<Replay> {
         let policies = &self.policies;
@@ -123,6 +144,25 @@ impl Shared {
 }
 
 impl HubSession {
+    /// It is open now: calls `on_connect`.
+    pub(crate) fn announce(&self) {
+        self.shared.opened(&self.seat.info);
+    }
+
+    /// Whether it resumed without a hole; if not, it begins here, and what was before is nobody's matter: whoever
+    /// asks tells all of it anew.
+    pub(crate) fn resume_whole(&self) -> bool {
+        self.shared.board.resume_whole(&self.seat)
+    }
+
+    pub(crate) fn await_end(&self, farewell: Farewell) {
+        self.shared.await_end(&self.seat.info, farewell);
+    }
+
+    pub(crate) fn signal(&self) -> &Arc<Signal> {
+        &self.seat.signal
+    }
+
     pub(crate) fn info(&self) -> &SessionInfo {
         &self.seat.info
     }

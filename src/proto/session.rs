@@ -203,6 +203,20 @@ impl Session {
         self.stage = Stage::Placed { id: None, resumed: false };
     }
 
+    /// Whether a session that has not read yet resumed without a hole. If not, it begins at the tip and owes
+    /// nothing: whoever opened it tells what was before by other means.
+    pub(crate) fn resume_whole(&mut self, retention: &Retention) -> bool {
+        let resumed = matches!(self.stage, Stage::Placed { resumed: true, .. });
+        if resumed && self.missed.is_empty() && self.find_holes(retention).is_empty() && self.owes.is_none() {
+            return true;
+        }
+        self.owes = None;
+        self.missed.clear();
+        self.move_to(retention.tip());
+        self.stage = Stage::Placed { id: Some(self.position), resumed: false };
+        false
+    }
+
     /// The order ended and a new one began: nothing this session knows can be compared with it.
     pub(crate) fn reset(&mut self, retention: &Retention) {
         self.subs.iter_mut().for_each(|sub| sub.from = 0);

@@ -7,8 +7,9 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{last, other_method};
+use super::other_method;
 use crate::SseBody;
+use crate::stream::last;
 
 struct Asset {
     path: &'static str,

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::access::{UNKNOWN, Wait};
 use crate::hub::{ByeReason, Closed};
-use crate::{Audit, Cursor, Hub, Refusal, SseBody, stream};
+use crate::stream::Why;
+use crate::{Audit, Cursor, Hub, Refusal, SseBody, StreamError, SubscribeError, stream};
 
 /// An error answer.
 pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Response<SseBody> {
@@ -81,6 +82,44 @@ impl Caller {
         let mut response = response(status, code, message);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
         response
+    }
+}
+
+/// Of a handler's own stream, what the mount would answer.
+impl StreamError {
+    /// The response.
+    #[must_use]
+    pub fn into_response(self) -> Response<SseBody> {
+        let closed = match &self.why {
+            Why::Send(error) => {
+                tracing::error!(%error, "a stream could not begin");
+                return response(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the stream could not begin");
+            }
+            Why::Subscribe(SubscribeError::Denied(channel)) => {
+                let message = format!("{channel} may not be followed");
+                return response(StatusCode::FORBIDDEN, "accessdenied", &message);
+            }
+            Why::Subscribe(SubscribeError::Channel(error)) => {
+                return response(StatusCode::BAD_REQUEST, "malformed", &error.to_string());
+            }
+            Why::Subscribe(SubscribeError::Shutdown) => Closed::Shutdown,
+            Why::Subscribe(SubscribeError::Busy) => Closed::Busy,
+            Why::Subscribe(SubscribeError::Grant) => Closed::Grant,
+        };
+        let why = Unopened::Closed(closed);
+        let caller = Caller {
+            address: None,
+            counted: None,
+            came_with: self.came_with,
+            reads_status: self.reads_status,
+        };
+        match &self.hub {
+            Some(hub) => caller.refuse(hub, &why, None),
+            None => {
+                let (status, code, message) = why.said();
+                response(status, code, message)
+            }
+        }
     }
 }
 

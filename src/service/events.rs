@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{Method, Response};
 
 use super::error::{Caller, Unopened};
-use super::{RealtimeFuture, last, other_method};
+use super::{RealtimeFuture, other_method};
 use crate::access::{Authorizing, Coming, Place};
-use crate::hub::{Ask, Options, Seen};
+use crate::hub::{Ask, Kind, Options, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Grant, Hub, Refusal, SseBody, stream};
 
@@ -94,7 +94,7 @@ impl Events {
             start: query.start,
             granted_at: query.granted_at,
             places,
-            stream: true,
+            kind: Kind::Stream,
         };
         match self.hub.shared.open(ask) {
             Ok((session, denied)) => stream::stream(session, denied, self.caller.came_with),
@@ -136,7 +136,7 @@ impl Query {
         let text = parts.uri.query().unwrap_or_default();
         let is_too_long = text.len() > options.query_bytes;
         let text = if is_too_long { "" } else { text };
-        let start = start(&parts.headers, last(text, &["last_event_id", "lastEventId"]).as_deref());
+        let start = stream::start(&parts.headers, text);
         if let Start::At(cursor) = start {
             caller.came_with = Some(cursor);
         }
@@ -197,7 +197,7 @@ impl Returns {
         }
         Returns {
             resumes: matches!(start, Start::At(cursor) if board.knows(cursor)),
-            replaces: last(query, &["replaces"]).and_then(|session| board.identity_of(&session)),
+            replaces: stream::last(query, &["replaces"]).and_then(|session| board.identity_of(&session)),
         }
     }
 
@@ -219,18 +219,5 @@ impl Returns {
         } else {
             Coming::New
         }
-    }
-}
-
-/// The header that a browser sends by itself, else the query. An empty one is none (WHATWG HTML, 9.2.3).
-fn start(headers: &HeaderMap, query: Option<&str>) -> Start {
-    let cursor = match headers.get("last-event-id").filter(|header| !header.is_empty()) {
-        Some(header) => header.to_str().ok(),
-        None => Some(query.unwrap_or_default()),
-    };
-    match cursor.map(str::trim) {
-        Some("") => Start::Fresh,
-        Some(cursor) => cursor.parse().map_or(Start::Strange, Start::At),
-        None => Start::Strange,
     }
 }

@@ -30,7 +30,6 @@ mod assets;
 mod error;
 mod events;
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -113,14 +112,6 @@ fn other_method(method: &Method, refusal: &str) -> Response<SseBody> {
     };
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
-}
-
-/// The last value in a query under one of these names.
-fn last<'a>(query: &'a str, names: &[&str]) -> Option<Cow<'a, str>> {
-    form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, _)| names.contains(&&**name))
-        .last()
-        .map(|pair| pair.1)
 }
 
 /// The response to come; of [`RealtimeService`].

@@ -74,12 +74,17 @@ impl Encoder {
 
     /// An event whose data is JSON of ours.
     pub(crate) fn event(&mut self, id: Option<Cursor>, name: &str, data: &impl Serialize) {
+        // Plain structs of strings and numbers always serialise; an empty object is still a valid frame.
+        self.raw(id, name, &serde_json::to_vec(data).unwrap_or_else(|_| b"{}".to_vec()));
+    }
+
+    /// An event of the app's, under its own name; `data` as it is.
+    pub(crate) fn raw(&mut self, id: Option<Cursor>, name: &str, data: &[u8]) {
         if let Some(id) = id {
             self.put(format_args!("id: {id}\n"));
         }
         self.put(format_args!("event: {name}\n"));
-        // Plain structs of strings and numbers always serialise; an empty object is still a valid frame.
-        self.data(&serde_json::to_vec(data).unwrap_or_else(|_| b"{}".to_vec()));
+        self.data(data);
         self.out.put_u8(b'\n');
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 
+use super::own::{Own, OwnRead};
 use crate::Cursor;
 use crate::hub::{ByeReason, HubSession, Read};
 use crate::proto::{Batch, Opening};
@@ -24,6 +25,7 @@ enum Inner {
     Done,
     Once(Bytes),
     Live(Box<Live>),
+    Own(Box<Own>),
 }
 
 /// An open stream.
@@ -44,6 +46,10 @@ impl SseBody {
         SseBody(Inner::Once(bytes.into()))
     }
 
+    pub(super) fn own(own: Own) -> Self {
+        SseBody(Inner::Own(Box::new(own)))
+    }
+
     pub(crate) fn live(
         session: HubSession,
         denied: Vec<Denied>,
@@ -60,6 +66,10 @@ impl SseBody {
             Inner::Live(live) => match std::task::ready!(live.session.poll_read(cx)) {
                 Read::Batch(batch) => return Poll::Ready(Some(live.encode(&batch))),
                 Read::Ended(reason, retry) => goodbye(live.came_with, reason, retry.map(u64::from)),
+            },
+            Inner::Own(own) => match std::task::ready!(own.poll(cx)) {
+                OwnRead::Chunk(bytes) => return Poll::Ready(Some(bytes)),
+                OwnRead::Last(bytes) => bytes,
             },
         };
         // The session closes here, not when the peer has read the rest.
@@ -166,7 +176,7 @@ impl Body for SseBody {
         match &self.0 {
             Inner::Done => SizeHint::with_exact(0),
             Inner::Once(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Live(_) => SizeHint::default(),
+            Inner::Live(_) | Inner::Own(_) => SizeHint::default(),
         }
     }
 }
@@ -183,7 +193,7 @@ impl std::fmt::Debug for SseBody {
         let kind = match &self.0 {
             Inner::Done => "done",
             Inner::Once(_) => "once",
-            Inner::Live(_) => "live",
+            Inner::Live(_) | Inner::Own(_) => "live",
         };
         f.debug_tuple("SseBody").field(&kind).finish()
     }

@@ -17,9 +17,14 @@
 //! [`Event`]: crate::Event
 
 mod body;
+mod own;
 mod response;
+mod start;
 mod subscription;
 
 pub use body::SseBody;
+pub(crate) use own::Why;
+pub use own::{OwnStream, SendError, StreamError, StreamHandle};
 pub(crate) use response::{goodbye, stream, with_headers};
+pub(crate) use start::{last, start};
 pub use subscription::{RecvError, Subscription};
