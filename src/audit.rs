@@ -28,9 +28,12 @@ pub enum Audit<'a> {
     /// A part of a [`Revalidate`](crate::Revalidate) was refused. The rest of a response's was published; of
     /// [`Hub::revalidate`](crate::Hub::revalidate) nothing was. Logged at `error`.
     Fault(&'a Fault),
-    /// A stream was not opened. Logged at `info`.
+    /// A stream was not opened, or a POST not taken; also by a handler of [`Hub::on`](crate::Hub::on). Logged at
+    /// `info`.
     #[non_exhaustive]
     Refused {
+        /// What was asked for, below the mount: `events`, `emit`, `broadcast`, ….
+        path: &'a str,
         /// What it was answered with, or would have been: a browser's own `EventSource` that is refused for a
         /// while gets 200 and `bye`.
         status: StatusCode,
@@ -75,9 +78,9 @@ pub(crate) fn audit(hook: Option<&AuditHook>, audit: &Audit<'_>) {
             let fault = fault.to_string();
             tracing::error!(?fault, "a part of a `Revalidate` was refused");
         }
-        Audit::Refused { status, code, message, identity, address } => {
+        Audit::Refused { path, status, code, message, identity, address } => {
             let status = status.as_u16();
-            tracing::info!(status, code, reason = ?message, identity, ?address, "a stream was refused");
+            tracing::info!(path, status, code, reason = ?message, identity, ?address, "a request was refused");
         }
         Audit::Denied { channels, identity } => {
             tracing::info!(?channels, identity, "channels were denied");

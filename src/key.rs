@@ -173,7 +173,8 @@ impl QueryKey {
     }
 }
 
-fn nests_over(value: &Value, limit: usize) -> bool {
+/// Whether arrays and objects are nested deeper than this.
+pub(crate) fn nests_over(value: &Value, limit: usize) -> bool {
     let over = |inner: &Value| nests_over(inner, limit - 1);
     match value {
         Value::Array(_) | Value::Object(_) if limit == 0 => true,

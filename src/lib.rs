@@ -40,6 +40,7 @@
 //! | [`Grant`] | identity, scopes, channels that may be followed. From the request's extensions, where your auth middleware put it |
 //! | [`Subscription`] | a session in process: for workers, and for your tests |
 //! | [`Pledge`] | publishes when a handler is dropped in its middle |
+//! | [`ClientEvent`] | what a client emits, and a handler of [`Hub::on`] answers |
 //! | [`Receipt`] | what became of a publish |
 //! | [`Cursor`] | a place in the one order of events |
 //! | [`EventLog`] | that order: in memory, or over a broker |
@@ -72,6 +73,7 @@ mod access;
 mod audit;
 mod channel;
 mod cursor;
+mod emit;
 mod error;
 mod event;
 #[cfg(feature = "header")]
@@ -105,6 +107,7 @@ pub use access::{BoxError, ClientAddress, Grant, Pattern, Refusal};
 pub use audit::Audit;
 pub use channel::{Channel, Policy};
 pub use cursor::{Cursor, CursorError, Epoch};
+pub use emit::ClientEvent;
 pub use error::{BuildError, PublishError, SubscribeError};
 pub use event::{Event, Gap, GapReason, Message, Origin, Stale, message, revalidate};
 pub use hub::{

@@ -88,7 +88,16 @@ async fn a_refusal_is_logged_with_its_reason_and_escaped(log: &Log) {
         "{lines:#?}"
     );
     assert!(
-        line("INFO", &["a stream was refused", "status=400", "reason=\"over 1 channels\"", "192.0.2.1"]),
+        line(
+            "INFO",
+            &[
+                "a request was refused",
+                "path=\"events\"",
+                "status=400",
+                "reason=\"over 1 channels\"",
+                "192.0.2.1"
+            ]
+        ),
         "{lines:#?}"
     );
     assert!(line("WARN", &["said nothing", "POST", "/posts", "status=200"]), "{lines:#?}");

@@ -83,7 +83,7 @@ impl Grant {
         self.allow(pattern, Replay::Live)
     }
 
-    /// Allows to publish to these channels. For your own handlers to ask, with
+    /// Allows to publish to these channels: events that the client emits, and for your own handlers to ask, with
     /// [`may_publish`](Self::may_publish).
     pub fn publish(mut self, pattern: impl IntoName<Pattern>) -> Self {
         match pattern.into_name() {
@@ -122,6 +122,13 @@ impl Grant {
     #[must_use]
     pub fn may_publish(&self, channel: &Channel) -> bool {
         self.publish.iter().any(|pattern| pattern.matches(channel))
+    }
+
+    /// Tells of names that were refused, where the grant is used.
+    pub(crate) fn log_faults(&self) {
+        for fault in &self.faults {
+            tracing::error!(%fault, identity = self.identity(), "a name in a grant was refused");
+        }
     }
 
     fn allow(mut self, pattern: impl IntoName<Pattern>, replay: Replay) -> Self {

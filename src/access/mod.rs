@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use address::ClientAddress;
 pub(crate) use address::UNKNOWN;
-pub(crate) use authorize::{Authorizer, Authorizing};
+pub(crate) use authorize::{Authorizer, Authorizing, publish_refusal};
 pub use authorize::{BoxError, Refusal};
 pub use grant::Grant;
 #[cfg(feature = "limits")]
@@ -36,7 +36,7 @@ pub use grant::Grant;
 pub use limits::Limit;
 pub use pattern::Pattern;
 
-/// What turns requests for streams away for a while.
+/// What turns requests away for a while.
 pub(crate) trait Gate: Send + Sync {
     /// When a request arrives, before it is authorised. `address`: what it is counted as, if the hub knows how to
     /// tell addresses.
@@ -45,7 +45,7 @@ pub(crate) trait Gate: Send + Sync {
     fn admit(&self, identity: Option<&str>, address: Option<IpAddr>, coming: Coming) -> Passed;
 }
 
-/// What a stream is to be.
+/// What a stream is to be; a POST is always new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Coming {
     New,

@@ -207,6 +207,14 @@ impl Board {
         cursor.epoch == tip.epoch && cursor.offset <= tip.offset
     }
 
+    /// Whether the grant of this user may have changed since then.
+    pub(crate) fn regranted_since(&self, identity: &str, cursor: Cursor) -> bool {
+        let core = self.core.lock();
+        // A grant of another epoch is older than anything that is known.
+        let since = if cursor.epoch == core.retention.epoch() { cursor.offset } else { 0 };
+        core.retention.identity_floor(Some(identity)) > since
+    }
+
     /// Whose session this is, by the name that `hello` gave it; none if it is not open.
     pub(crate) fn identity_of(&self, session: &str) -> Option<Option<Arc<str>>> {
         let index = usize::from_str_radix(session.get(SESSION_RANDOM..)?, 16).ok()?;

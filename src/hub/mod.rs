@@ -48,6 +48,7 @@ pub(crate) use session::{Ask, HubSession, Kind};
 pub use signal::ByeReason;
 pub(crate) use signal::Signal;
 
+use crate::emit::Emits;
 use crate::event::Readers;
 use crate::log::{EventLog, Record};
 use crate::proto::{Millis, Policies, Start};
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) policies: Policies,
     pub(crate) board: Board,
     pub(crate) clock: Clock,
+    pub(crate) emits: Emits,
     outbox: parking_lot::Mutex<Outbox>,
     log: Box<dyn EventLog>,
     task: dispatch::Task,
@@ -131,6 +133,7 @@ impl Shared {
         tip: Cursor,
     ) -> Self {
         Shared {
+            emits: Emits::new(options.emits),
             options,
             policies,
             board,

@@ -16,7 +16,9 @@ use crate::key::collapse;
 use crate::log::{Ack, AppendError, Record, RecordKind};
 use crate::proto::Millis;
 use crate::revalidate::{Audience, Entry};
-use crate::{Audit, Channel, Cursor, Fault, NameError, Origin, PublishError, QueryKey, Revalidate};
+use crate::{
+    Audit, Channel, Cursor, Fault, Grant, NameError, Origin, PublishError, QueryKey, Refusal, Revalidate,
+};
 
 impl Shared {
     /// Publishes what a handler said. It has nobody to tell, so that faults are logged and bounds collapse.
@@ -97,6 +99,16 @@ impl Shared {
     pub(super) fn until_due(&self) -> Option<Duration> {
         let due = self.outbox.lock().next_due()?;
         Some(Duration::from_millis(due.saturating_sub(self.clock.now()).max(1)))
+    }
+
+    /// Whether a client with this grant may publish to the channel.
+    pub(crate) fn may_publish(&self, grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
+        let is_known = !self.options.declared_channels_only || self.policies.declare(channel);
+        match grant.identity() {
+            _ if is_known && grant.may_publish(channel) => Ok(()),
+            Some(_) => Err(Refusal::forbidden("the grant does not allow to publish to this channel")),
+            None => Err(Refusal::unauthorized("only who is signed in may publish to this channel")),
+        }
     }
 
     fn publish_message(

@@ -48,9 +48,7 @@ pub(crate) struct HubSession {
 impl Shared {
     /// Opens a session for what is asked, as far as the grant allows; with the channels that it does not.
     pub(crate) fn open(self: &Arc<Self>, ask: Ask) -> Result<(HubSession, Vec<Denied>), Closed> {
-        for fault in &ask.grant.faults {
-            tracing::error!(%fault, identity = ask.grant.identity(), "a name in a grant was refused");
-        }
+        ask.grant.log_faults();
         let max_scopes = self.options.scopes;
         if ask.grant.scopes.len() > max_scopes {
             tracing::error!(

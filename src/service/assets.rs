@@ -25,7 +25,7 @@ pub(super) fn answer(path: &str, parts: &Parts) -> Option<Response<SseBody>> {
     let asset = ASSETS.iter().find(|asset| asset.path == path)?;
     Some(match parts.method {
         Method::GET | Method::HEAD => asset.answer(parts),
-        _ => other_method(&parts.method, "files are read with GET"),
+        _ => other_method(&parts.method, "GET, HEAD, OPTIONS", "files are read with GET"),
     })
 }
 

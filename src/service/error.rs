@@ -22,15 +22,15 @@ pub(super) fn response(status: StatusCode, code: &str, message: &str) -> Respons
     }
     // Two strings always serialise.
     let json = serde_json::to_vec(&Error { code, message }).unwrap_or_default();
-    let mut response = Response::new(SseBody::once(json));
+    let mut response = super::json(json);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// Who asks for a stream, as far as that concerns a refusal.
+/// Who asks, as far as that concerns a refusal.
 pub(super) struct Caller {
+    /// For what: the endpoint's path.
+    path: &'static str,
     /// Where from, as far as it can be told.
     address: Option<IpAddr>,
     /// What it is counted as, if the hub was told how to tell.
@@ -40,9 +40,11 @@ pub(super) struct Caller {
     pub(super) came_with: Option<Cursor>,
     /// The project's own client, which can read a status; a native `EventSource` cannot.
     reads_status: bool,
+    /// Over how many milliseconds at least those spread who come back.
+    spread_ms: u64,
 }
 
-/// Why a stream is not opened.
+/// Why a stream is not opened, or a POST not taken.
 pub(super) enum Unopened {
     Malformed(String),
     /// Not over HTTPS.
@@ -53,29 +55,38 @@ pub(super) enum Unopened {
 }
 
 impl Caller {
-    pub(super) fn of(hub: &Hub, parts: &Parts) -> Self {
+    /// For a stream.
+    pub(super) fn of(hub: &Hub, parts: &Parts, path: &'static str) -> Self {
         let how = hub.shared.options.client_address.as_ref();
         let address = how.and_then(|how| how.of(parts));
         Caller {
+            path,
             address,
             counted: how.map(|_| address.unwrap_or(UNKNOWN)),
             came_with: None,
             reads_status: parts.headers.contains_key("x-revalidate-client"),
+            spread_ms: 9000,
         }
+    }
+
+    /// For anything but a stream: who asks reads the status, and others do not wait for the same moment.
+    pub(super) fn by_status(hub: &Hub, parts: &Parts, path: &'static str) -> Self {
+        Caller { reads_status: true, spread_ms: 1000, ..Self::of(hub, parts, path) }
     }
 
     /// Answers, and tells the audit.
     pub(super) fn refuse(&self, hub: &Hub, why: &Unopened, identity: Option<&str>) -> Response<SseBody> {
         let (status, code, message) = why.said();
-        let address = self.address;
-        hub.shared.audit(&Audit::Refused { status, code, message, identity, address });
+        let (path, address) = (self.path, self.address);
+        hub.shared.audit(&Audit::Refused { path, status, code, message, identity, address });
         if let Unopened::Refused(Refusal { source: Some(source), .. }) = why {
-            tracing::error!(error = %source, "authorization failed"); // for the log only
+            tracing::error!(error = %source, path, "{message}"); // for the log only
         }
         let Some((reason, wait)) = why.passes() else { return response(status, code, message) };
         // Spread, so that those who were refused together do not come back together.
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1000);
-        let retry_ms = wait_ms.saturating_add(hub.shared.board.draw(wait_ms.clamp(9000, 60_000) + 1));
+        let retry_ms =
+            wait_ms.saturating_add(hub.shared.board.draw(wait_ms.clamp(self.spread_ms, 60_000) + 1));
         if !self.reads_status {
             return stream::goodbye(self.came_with, reason, retry_ms);
         }
@@ -108,10 +119,12 @@ impl StreamError {
         };
         let why = Unopened::Closed(closed);
         let caller = Caller {
+            path: "stream",
             address: None,
             counted: None,
             came_with: self.came_with,
             reads_status: self.reads_status,
+            spread_ms: 9000,
         };
         match &self.hub {
             Some(hub) => caller.refuse(hub, &why, None),
@@ -123,13 +136,19 @@ impl StreamError {
     }
 }
 
+impl From<Refusal> for Unopened {
+    fn from(refusal: Refusal) -> Self {
+        Unopened::Refused(refusal)
+    }
+}
+
 impl Unopened {
     fn said(&self) -> (StatusCode, &str, &str) {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         match self {
             Unopened::Malformed(message) => (StatusCode::BAD_REQUEST, "malformed", message),
-            Unopened::Plain => (StatusCode::FORBIDDEN, "httpsrequired", "streams are served over HTTPS only"),
-            Unopened::Refused(refusal) => (refusal.status, refusal.code, &refusal.message),
+            Unopened::Plain => (StatusCode::FORBIDDEN, "httpsrequired", "this is served over HTTPS only"),
+            Unopened::Refused(refusal) => (refusal.status, &refusal.code, &refusal.message),
             Unopened::Limited(wait) => (StatusCode::TOO_MANY_REQUESTS, "limited", wait.reason),
             Unopened::Closed(Closed::Shutdown) => (unavailable, "shutdown", "the server shuts down"),
             Unopened::Closed(Closed::Busy) => (unavailable, "busy", "too many streams are open"),
@@ -144,7 +163,12 @@ impl Unopened {
             Unopened::Closed(Closed::Shutdown) => Some((ByeReason::Shutdown, Duration::ZERO)),
             Unopened::Closed(Closed::Busy) => Some((ByeReason::Busy, Duration::ZERO)),
             Unopened::Closed(Closed::Grant) => Some((ByeReason::Grant, Duration::ZERO)),
-            Unopened::Malformed(_) | Unopened::Plain | Unopened::Refused(_) => None,
+            Unopened::Refused(refusal) => match refusal.status {
+                StatusCode::TOO_MANY_REQUESTS => Some((ByeReason::Limited, Duration::ZERO)),
+                StatusCode::SERVICE_UNAVAILABLE => Some((ByeReason::Busy, Duration::ZERO)),
+                _ => None,
+            },
+            Unopened::Malformed(_) | Unopened::Plain => None,
         }
     }
 }

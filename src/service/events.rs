@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,18 +10,22 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use super::error::{Caller, Unopened};
-use super::{RealtimeFuture, other_method};
+use super::{RealtimeFuture, authorize, other_method};
 use crate::access::{Authorizing, Coming, Place};
-use crate::hub::{Ask, Kind, Options, Seen};
+use crate::hub::{Ask, Kind, Seen};
 use crate::proto::Start;
-use crate::{Channel, Cursor, Grant, Hub, Refusal, SseBody, stream};
+use crate::{Channel, Cursor, Grant, Hub, SseBody, stream};
 
 /// Answers a request for a stream. HEAD has its headers and opens nothing.
 pub(super) fn answer(hub: &Hub, parts: Parts) -> RealtimeFuture {
     match parts.method {
         Method::GET => RealtimeFuture::events(Events::new(hub.clone(), parts)),
         Method::HEAD => RealtimeFuture::ready(stream::with_headers(SseBody::empty())),
-        _ => RealtimeFuture::ready(other_method(&parts.method, "events are read with GET")),
+        _ => RealtimeFuture::ready(other_method(
+            &parts.method,
+            "GET, HEAD, OPTIONS",
+            "events are read with GET",
+        )),
     }
 }
 
@@ -33,10 +36,10 @@ pub(super) struct Events {
     state: State,
 }
 
+#[allow(clippy::large_enum_variant, reason = "it is boxed with the whole")]
 enum State {
     Refused(Unopened),
-    Authorizing(Authorizing, Query),
-    Granted(Grant, Query),
+    Authorizing(Authorizing<Grant>, Query),
     Done,
 }
 
@@ -62,16 +65,10 @@ struct Returns {
 
 impl Events {
     fn new(hub: Hub, parts: Parts) -> Self {
-        let mut caller = Caller::of(&hub, &parts);
+        let mut caller = Caller::of(&hub, &parts, "events");
         let state = match Query::read(&hub, &parts, &mut caller) {
             Err(why) => State::Refused(why),
-            Ok(query) => match &hub.shared.options.authorizer {
-                Some(authorizer) => State::Authorizing(authorizer.call(parts), query),
-                None => {
-                    let grant = parts.extensions.get::<Grant>().cloned().unwrap_or_default();
-                    State::Granted(grant, query)
-                }
-            },
+            Ok(query) => State::Authorizing(authorize::grant(&hub.shared.options, parts), query),
         };
         Events { hub, caller, state }
     }
@@ -112,27 +109,25 @@ impl Future for Events {
 
     #[allow(clippy::panic)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Authorizing(authorizing, _) = &mut self.state {
-            let granted = std::task::ready!(Pin::new(authorizing).poll(cx));
-            let state = std::mem::replace(&mut self.state, State::Done);
-            self.state = match (granted, state) {
-                (Ok(grant), State::Authorizing(_, query)) => State::Granted(grant, query),
-                (Err(refusal), _) => State::Refused(Unopened::Refused(refusal)),
-                (_, state) => state,
-            };
-        }
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Refused(why) => Poll::Ready(self.refuse(&why, None)),
-            State::Granted(grant, query) => Poll::Ready(self.open(grant, query)),
-            State::Authorizing(..) | State::Done => panic!("a future is not polled after it completed"),
-        }
+        let granted = match &mut self.state {
+            State::Authorizing(authorizing, _) => Some(std::task::ready!(Pin::new(authorizing).poll(cx))),
+            _ => None,
+        };
+        Poll::Ready(match (std::mem::replace(&mut self.state, State::Done), granted) {
+            (State::Refused(why), _) => self.refuse(&why, None),
+            (State::Authorizing(_, query), Some(Ok(grant))) => self.open(grant, query),
+            (State::Authorizing(..), Some(Err(refusal))) => self.refuse(&Unopened::Refused(refusal), None),
+            (State::Authorizing(..), None) | (State::Done, _) => {
+                panic!("a future is not polled after it completed")
+            }
+        })
     }
 }
 
 impl Query {
     fn read(hub: &Hub, parts: &Parts, caller: &mut Caller) -> Result<Self, Unopened> {
         let options = &hub.shared.options;
-        require_https(options, parts)?;
+        authorize::require_https(options, parts)?;
         let text = parts.uri.query().unwrap_or_default();
         let is_too_long = text.len() > options.query_bytes;
         let text = if is_too_long { "" } else { text };
@@ -158,15 +153,6 @@ impl Query {
         let seen = Seen::by(hub, &parts.extensions);
         let granted_at = seen.unwrap_or_else(|| hub.cursor());
         Ok(Query { channels, presence, start, granted_at, returns, places })
-    }
-}
-
-fn require_https(options: &Options, parts: &Parts) -> Result<(), Unopened> {
-    let Some(is_https) = &options.is_https else { return Ok(()) };
-    match catch_unwind(AssertUnwindSafe(|| is_https(parts))) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Unopened::Plain),
-        Err(_) => Err(Unopened::Refused(Refusal::error("`require_https` panicked"))),
     }
 }
 

@@ -27,8 +27,14 @@
 #![doc = include_str!("../../docs/wire.md")]
 
 mod assets;
+mod authorize;
+mod broadcast;
+mod cross_site;
+mod emit;
 mod error;
 mod events;
+mod post;
+mod revalidate;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -40,7 +46,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use tower::Service;
 
+pub(crate) use self::cross_site::origin;
 use self::events::Events;
+use self::post::Endpoint;
 use crate::{BoxError, Hub, SseBody};
 
 /// The service that streams events; of [`Hub::service`]. See the [module docs](self).
@@ -84,13 +92,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> RealtimeFuture {
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         if !self.hub.shared.options.enabled {
             return RealtimeFuture::ready(not_found());
         }
         let path = parts.uri.path();
         match strip(path, &self.mount).unwrap_or(path) {
             "/events" => events::answer(&self.hub, parts),
+            "/emit" => post::answer(&self.hub, Endpoint::Emit, parts, body),
+            "/broadcast" => post::answer(&self.hub, Endpoint::Broadcast, parts, body),
+            "/revalidate" => post::answer(&self.hub, Endpoint::Revalidate, parts, body),
             path => RealtimeFuture::ready(assets::answer(path, &parts).unwrap_or_else(not_found)),
         }
     }
@@ -100,8 +111,16 @@ fn not_found() -> Response<SseBody> {
     error::response(StatusCode::NOT_FOUND, "notfound", "there is nothing at this path")
 }
 
-/// The answer of what is read with GET to any method but that and HEAD.
-fn other_method(method: &Method, refusal: &str) -> Response<SseBody> {
+/// An answer that is JSON.
+fn json(json: Vec<u8>) -> Response<SseBody> {
+    let mut response = Response::new(SseBody::once(json));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to any method but those that are allowed, of which OPTIONS is one.
+fn other_method(method: &Method, allowed: &'static str, refusal: &str) -> Response<SseBody> {
     let mut response = match *method {
         Method::OPTIONS => {
             let mut response = Response::new(SseBody::empty());
@@ -110,7 +129,7 @@ fn other_method(method: &Method, refusal: &str) -> Response<SseBody> {
         }
         _ => error::response(StatusCode::METHOD_NOT_ALLOWED, "methodnotallowed", refusal),
     };
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
@@ -120,6 +139,7 @@ pub struct RealtimeFuture(State);
 enum State {
     Ready(Option<Response<SseBody>>),
     Events(Box<Events>),
+    Later(Pin<Box<dyn Future<Output = Response<SseBody>> + Send>>),
 }
 
 impl RealtimeFuture {
@@ -129,6 +149,10 @@ impl RealtimeFuture {
 
     fn events(events: Events) -> Self {
         RealtimeFuture(State::Events(Box::new(events)))
+    }
+
+    fn later(response: impl Future<Output = Response<SseBody>> + Send + 'static) -> Self {
+        RealtimeFuture(State::Later(Box::pin(response)))
     }
 }
 
@@ -142,6 +166,7 @@ impl Future for RealtimeFuture {
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it completed")))
             }
             State::Events(events) => Pin::new(&mut **events).poll(cx).map(Ok),
+            State::Later(response) => response.as_mut().poll(cx).map(Ok),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The harness of the tests of whole promises: a strict reader of streams ([`sse`]), a demo app on every stack
+//! The harness of the tests of whole promises: a strict reader of streams ([`sse`]), what a
+//! client sends ([`post`]), a demo app on every stack
 //! ([`stack`]), a server and clients over real sockets ([`tcp`]).
 //!
 //! Tests wait for conditions, never for a time. [`HANG`] is the guard: reaching it is a failure. On the paused
@@ -6,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
+pub mod post;
 pub mod sse;
 pub mod stack;
 pub mod tcp;

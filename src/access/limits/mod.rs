@@ -1,4 +1,4 @@
-//! [`Limit`]: how often streams may be opened, and how many at a time.
+//! [`Limit`]: how often streams may be opened, and how many at a time; how often POSTs are taken.
 
 mod buckets;
 mod open;
@@ -13,7 +13,8 @@ use self::open::Open;
 use super::{Coming, Gate, Passed, Wait};
 
 /// How often streams may be opened, and how many at a time, by each user or from each address. Several limits
-/// may be set; each of them must allow. Needs the feature `limits`.
+/// may be set; each of them must allow. Also how often POSTs are taken, see
+/// [`limit_emit`](crate::Builder::limit_emit). Needs the feature `limits`.
 ///
 /// A stream that comes back is not counted with the new ones: one with a cursor of this hub, or one that
 /// replaces a live session of the same user, has a limit of its own.
@@ -113,8 +114,20 @@ impl Limit {
         self.by == By::Address
     }
 
-    /// The limit at work; or what is wrong with it.
+    /// The limit at work for POSTs, of which none stays open or comes back; or what is wrong with it.
+    pub(crate) fn post_gate(&self, reason: &'static str) -> Result<Box<dyn Gate>, String> {
+        if self.max_open.is_some() || self.returns_per_minute.is_some() {
+            return Err("`max_open` and `returns_per_minute` are of streams".into());
+        }
+        self.limiter(reason)
+    }
+
+    /// The limit at work for streams; or what is wrong with it.
     pub(crate) fn gate(&self) -> Result<Box<dyn Gate>, String> {
+        self.limiter("streams are opened too often")
+    }
+
+    fn limiter(&self, reason: &'static str) -> Result<Box<dyn Gate>, String> {
         if self.max_clients == 0 {
             return Err("a table of 0 clients tells nobody apart".into());
         }
@@ -124,6 +137,7 @@ impl Limit {
         let returns = self.returns_per_minute.unwrap_or_else(|| self.per_minute.saturating_mul(2).max(120));
         Ok(Box::new(Limiter {
             by: self.by,
+            reason,
             hasher: RandomState::new(),
             fresh: Buckets::new(quota(self.per_minute, self.burst)?, self.max_clients),
             returns: Buckets::new(quota(returns, returns.div_ceil(2).max(self.burst))?, self.max_clients),
@@ -135,6 +149,7 @@ impl Limit {
 /// A limit at work.
 struct Limiter {
     by: By,
+    reason: &'static str,
     /// Of a key that nobody outside knows, so that no two clients can be made to share a bucket on purpose.
     hasher: RandomState,
     fresh: Buckets,
@@ -163,7 +178,7 @@ impl Limiter {
     fn check(&self, client: impl Hash, coming: Coming) -> Passed {
         let client = self.hasher.hash_one(client);
         let buckets = if coming == Coming::New { &self.fresh } else { &self.returns };
-        buckets.take(client).map_err(|time| Wait { time, reason: "streams are opened too often" })?;
+        buckets.take(client).map_err(|time| Wait { time, reason: self.reason })?;
         Ok(match &self.open {
             Some(open) => Some(Box::new(open.enter(client, coming == Coming::Replacing)?)),
             None => None,

@@ -42,6 +42,18 @@ impl Builder {
         self
     }
 
+    /// Events of clients in work at the same time. Default 1 024; more are refused with 503 `busy`.
+    pub fn max_emits(mut self, events: usize) -> Self {
+        self.options.emits = events;
+        self
+    }
+
+    /// How long the body of a POST may take to arrive. Default 10 s; a slower one is refused with 408 `timeout`.
+    pub fn body_timeout(mut self, time: Duration) -> Self {
+        self.options.body_timeout = time;
+        self
+    }
+
     /// Keys times scopes of one `Revalidate`, and keys of one event. Default 1 024. Over it the layer
     /// collapses keys to prefixes, and [`Hub::revalidate`](crate::Hub::revalidate) refuses.
     pub fn max_keys(mut self, keys: usize) -> Self {

@@ -1,8 +1,10 @@
 //! [`Builder`]: the options of a hub, each with its default. Here is what a hub is and how it keeps time;
-//! [`bounds`] has how much it holds, [`access`] who may do what, and who is told.
+//! [`bounds`] has how much it holds, [`access`] who may do what, and who is told, [`rest`] the endpoints beside the
+//! stream.
 
 mod access;
 mod bounds;
+mod rest;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use crate::access::{Authorizer, Gate};
 use crate::audit::AuditHook;
 use crate::log::{EventLog, MemoryLog};
 use crate::proto::{Floors, Millis, Policies, PresenceLimits, Retention, RetentionLimits};
-use crate::{BuildError, Channel, ClientAddress, Epoch, IntoName, Pattern, Policy, QueryKey};
+use crate::{BuildError, Channel, ClientAddress, Epoch, Grant, IntoName, Pattern, Policy, QueryKey};
 
 pub(crate) type ConnectHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
 pub(crate) type DisconnectHook = Box<dyn Fn(&SessionInfo, Disconnect) + Send + Sync>;
@@ -33,7 +35,18 @@ pub(crate) struct Options {
     pub(crate) grant_lifetime: Millis,
     pub(crate) query_bytes: usize,
     pub(crate) max_attempts: Option<u32>,
-    pub(crate) authorizer: Option<Authorizer>,
+    pub(crate) authorizer: Option<Authorizer<Grant>>,
+    /// Endpoints that are not there until one is set.
+    pub(crate) stats: Option<Authorizer<()>>,
+    #[allow(dead_code, reason = "presence answers there")]
+    pub(crate) channel_users: Option<Authorizer<()>>,
+    pub(crate) broadcast: Option<Authorizer<Grant>>,
+    /// Front ends elsewhere, as their browsers write them in `Origin`.
+    pub(crate) trusted_origins: Vec<String>,
+    /// How long a body may take to arrive.
+    pub(crate) body_timeout: Duration,
+    /// Events of clients in work.
+    pub(crate) emits: usize,
     pub(crate) on_connect: Option<ConnectHook>,
     pub(crate) on_disconnect: Option<DisconnectHook>,
     pub(crate) on_audit: Option<AuditHook>,
@@ -42,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) client_address: Option<ClientAddress>,
     /// What turns streams away for a while.
     pub(crate) gates: Vec<Box<dyn Gate>>,
+    pub(crate) emit_gates: Vec<Box<dyn Gate>>,
+    pub(crate) broadcast_gates: Vec<Box<dyn Gate>>,
     pub(crate) is_https: Option<IsHttps>,
     /// Keys that are never for everyone, nor are those below them.
     pub(crate) scoped_keys: Vec<QueryKey>,
@@ -93,6 +108,12 @@ impl Builder {
                 query_bytes: 8 << 10,
                 max_attempts: None,
                 authorizer: None,
+                stats: None,
+                channel_users: None,
+                broadcast: None,
+                trusted_origins: Vec::new(),
+                body_timeout: Duration::from_secs(10),
+                emits: 1024,
                 on_connect: None,
                 on_disconnect: None,
                 on_audit: None,
@@ -100,6 +121,8 @@ impl Builder {
                 filter: None,
                 client_address: None,
                 gates: Vec::new(),
+                emit_gates: Vec::new(),
+                broadcast_gates: Vec::new(),
                 is_https: None,
                 scoped_keys: Vec::new(),
                 declared_channels_only: false,
@@ -315,6 +338,9 @@ impl Builder {
         }
         if self.board.write_events == 0 {
             self.refuse("write_events", "must not be 0".into());
+        }
+        if self.options.emits == 0 {
+            self.refuse("max_emits", "must not be 0".into());
         }
         if self.options.publish_keys == 0 {
             self.refuse("max_keys", "must not be 0".into());
