@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::{Method, StatusCode, Uri};
 
-use crate::{Denied, Fault};
+use crate::{Denied, Fault, PublishError};
 
 /// Something that was refused or is missing. Each is logged through `tracing`, and told to the hook of
 /// [`Builder::on_audit`](crate::Builder::on_audit).
@@ -55,6 +55,16 @@ pub enum Audit<'a> {
         /// The user.
         identity: Option<&'a str>,
     },
+    /// A [`Change`](crate::Change) was refused, by the hub or by one of its two channels. Logged at `error`.
+    #[non_exhaustive]
+    Change {
+        /// Of which resource.
+        resource: &'a str,
+        /// Of which record; `null` if the id was refused.
+        id: &'a serde_json::Value,
+        /// Why.
+        error: &'a PublishError,
+    },
     /// A POST, PUT, PATCH or DELETE was answered 2xx, and the *response* said nothing of what it changed: what a
     /// handler published through the hub itself is not seen. Only with
     /// [`audit_mutations`](crate::Builder::audit_mutations). Logged at `warn`.
@@ -84,6 +94,9 @@ pub(crate) fn audit(hook: Option<&AuditHook>, audit: &Audit<'_>) {
         }
         Audit::Denied { channels, identity } => {
             tracing::info!(?channels, identity, "channels were denied");
+        }
+        Audit::Change { resource, id, error } => {
+            tracing::error!(?resource, %id, error = ?error.to_string(), "a record change was refused");
         }
         Audit::Silent { method, uri, status } => {
             let (path, status) = (uri.path(), status.as_u16());

@@ -47,6 +47,9 @@ pub enum PublishError {
     /// One declaration says that the channel is never for everyone, and another one makes it public.
     #[error("{0} is declared scoped, and would be public")]
     Unscoped(Channel),
+    /// A record change was refused.
+    #[error(transparent)]
+    Change(#[from] crate::ChangeError),
     /// The log did not take it.
     #[error(transparent)]
     Log(#[from] AppendError),

@@ -34,6 +34,7 @@
 //! |---|---|
 //! | [`Hub`] | the heart; cheap to clone, publishes from any handler, task or plain thread |
 //! | [`Revalidate`] | what a handler says: keys that became stale, and for whom |
+//! | [`Change`] | what a handler says of one record that was created, updated or deleted: see [`change`] |
 //! | [`QueryKey`] | segments; a prefix of whole segments matches |
 //! | [`Scope`] | what a connection *is*: `user:123`. Granted by the server |
 //! | [`Channel`] | what a connection *follows*: `room:42`. Asked for by the client, allowed by the server; kept as its [`Policy`] says |
@@ -62,7 +63,7 @@
 //!
 //! None is on by default.
 //!
-//! - `axum`: [`Revalidate`] as a part of an axum response.
+//! - `axum`: [`Revalidate`] and [`Change`] as parts of an axum response.
 //! - `header`: [`Revalidate`] from the response header `X-Revalidate`, see [`layer`].
 //! - `limits`: how often streams may be opened, see `Limit`.
 //! - `test-util`: seeds for everything that is drawn, so that a simulation replays exactly.
@@ -71,6 +72,7 @@
 
 mod access;
 mod audit;
+pub mod change;
 mod channel;
 mod cursor;
 mod emit;
@@ -105,6 +107,8 @@ pub mod neighbours {}
 pub use access::Limit;
 pub use access::{BoxError, ClientAddress, Grant, Pattern, Refusal};
 pub use audit::Audit;
+#[doc(inline)]
+pub use change::{Change, ChangeError, ChangeExt, DataChangeEvent, Operation};
 pub use channel::{Channel, Policy};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use emit::ClientEvent;

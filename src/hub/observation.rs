@@ -72,18 +72,24 @@ impl Observation {
         }
     }
 
-    /// Takes the [`Revalidate`] out of a response and publishes it on 2xx and 3xx; stamps a successful GET
+    /// Takes the [`Revalidate`] and the [`Change`](crate::Change)s out of a response and publishes them on 2xx and 3xx; stamps a successful GET
     /// with `X-Revalidate-Cursor`, unless it is an event stream or publicly cacheable.
     pub fn finish(self, status: StatusCode, headers: &mut HeaderMap, extensions: &mut Extensions) {
         let said = self.said(headers, extensions);
+        let changes = crate::change::take(extensions);
+        let (publishes, says_nothing) = (status.is_success() || status.is_redirection(), changes.is_empty());
+        if publishes {
+            // What is refused is told to the audit.
+            changes.into_iter().for_each(|change| drop(self.hub.publish_change(change)));
+        }
         match (said, self.mutation) {
             (Some(mut revalidate), _) => {
                 revalidate.pledges.drain(..).for_each(|pledge| pledge.settle());
-                if status.is_success() || status.is_redirection() {
+                if publishes {
                     self.hub.shared.publish_lenient(revalidate, self.origin);
                 }
             }
-            (None, Some((method, uri))) if status.is_success() => {
+            (None, Some((method, uri))) if status.is_success() && says_nothing => {
                 self.hub.shared.audit(&Audit::Silent { method: &method, uri: &uri, status });
             }
             _ => {}

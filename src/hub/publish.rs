@@ -95,6 +95,11 @@ impl Shared {
         Receipt::waiting(told, self.board.cursor(), self.dispatched.subscribe(), hub)
     }
 
+    /// One receipt of several publishes; of none it says that all is well.
+    pub(crate) fn join(self: &Arc<Self>, receipts: impl IntoIterator<Item = Receipt>) -> Receipt {
+        self.receipt(receipts.into_iter().flat_map(Receipt::into_told).collect())
+    }
+
     /// How long until something that waits is due.
     pub(super) fn until_due(&self) -> Option<Duration> {
         let due = self.outbox.lock().next_due()?;

@@ -60,6 +60,26 @@ impl Receipt {
         Receipt(State::Waiting { told, tip, dispatched, hub })
     }
 
+    /// What is known to be wrong already.
+    pub(crate) fn error(&self) -> Option<&PublishError> {
+        match &self.0 {
+            State::Known(result) => result.as_ref().err(),
+            State::Waiting { .. } => None,
+        }
+    }
+
+    /// What it waits for, to wait for it together with others.
+    pub(super) fn into_told(self) -> Vec<oneshot::Receiver<Result<Cursor, PublishError>>> {
+        match self.0 {
+            State::Known(result) => {
+                let (tell, hears) = oneshot::channel();
+                let _ = tell.send(result);
+                vec![hears]
+            }
+            State::Waiting { told, .. } => told,
+        }
+    }
+
     /// Blocks this thread until it is known. For threads that run no async code: on a runtime's own thread it
     /// would wait for a dispatch that it keeps from running; await the receipt there.
     ///

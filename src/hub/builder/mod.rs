@@ -61,6 +61,7 @@ pub(crate) struct Options {
     /// Keys that are never for everyone, nor are those below them.
     pub(crate) scoped_keys: Vec<QueryKey>,
     pub(crate) declared_channels_only: bool,
+    pub(crate) changes: crate::change::Rules,
     #[cfg(feature = "header")]
     pub(crate) reads_header: bool,
 }
@@ -80,7 +81,7 @@ pub(crate) struct Options {
 /// ```
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
-    options: Options,
+    pub(crate) options: Options,
     policies: Vec<(Pattern, Policy)>,
     retention: RetentionLimits,
     board: BoardOptions,
@@ -126,6 +127,7 @@ impl Builder {
                 is_https: None,
                 scoped_keys: Vec::new(),
                 declared_channels_only: false,
+                changes: crate::change::Rules::default(),
                 #[cfg(feature = "header")]
                 reads_header: false,
             },
@@ -354,7 +356,7 @@ impl Builder {
     }
 
     /// The first refusal stands.
-    fn refuse(&mut self, option: &'static str, reason: String) {
+    pub(crate) fn refuse(&mut self, option: &'static str, reason: String) {
         self.refused.get_or_insert(BuildError { option, reason });
     }
 }
