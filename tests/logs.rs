@@ -11,7 +11,10 @@ use common::Visit;
 use http::{Request, Response};
 use parking_lot::Mutex;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_revalidate::{ClientAddress, Grant, Hub, Revalidate, RevalidateExt};
+use tower_revalidate::log::{Ack, AppendError, EventLog, Follower, Record};
+use tower_revalidate::{
+    Change, ChangeExt, ClientAddress, Cursor, Epoch, Grant, Hub, Revalidate, RevalidateExt,
+};
 
 /// What was logged, a line an event.
 #[derive(Clone, Default)]
@@ -43,12 +46,14 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Both promises in one test: who listens to `tracing` is global.
+/// All promises in one test: who listens to `tracing` is global.
 #[tokio::test(start_paused = true)]
 async fn an_operator_reads_what_was_refused_and_why() {
     let log = Log::default();
     tracing::subscriber::set_global_default(log.clone()).unwrap();
     what_a_handler_said_wrong_is_logged_as_an_error(&log).await;
+    log.0.lock().clear();
+    a_change_that_does_not_leave_is_logged(&log).await;
     log.0.lock().clear();
     a_refusal_is_logged_with_its_reason_and_escaped(&log).await;
 }
@@ -67,6 +72,35 @@ async fn what_a_handler_said_wrong_is_logged_as_an_error(log: &Log) {
     assert!(errors[0].contains("sneaky*") && errors[1].contains("odd*"), "{errors:#?}");
     let said = |text: &str| lines.iter().any(|line| line.starts_with("DEBUG") && line.contains(text));
     assert!(said("session opened") && said("session closed") && said("alice"), "{lines:#?}");
+}
+
+/// A log that takes nothing.
+struct Full;
+
+impl EventLog for Full {
+    fn tip(&self) -> Cursor {
+        Cursor { epoch: Epoch::from_random(7), offset: 0 }
+    }
+    fn follow(&self, _: Cursor, _: Follower) {}
+    fn append(&self, _: Record, ack: Ack) {
+        ack.failed(AppendError::Refused("full".into()));
+    }
+}
+
+/// A response has no receipt, so that its change is in the log whatever became of it, and its data are not.
+async fn a_change_that_does_not_leave_is_logged(log: &Log) {
+    let hub = Hub::builder().event_log(Full).build().unwrap();
+    let app = hub.layer().layer(service_fn(|_: Request<()>| async {
+        let response = Response::new(()).change(Change::update("posts", "1\nERROR forged", &"hunter2"));
+        Ok::<_, Infallible>(response.change(Change::update("posts", 7, &"hunter2")))
+    }));
+    app.oneshot(Request::post("/").body(()).unwrap()).await.unwrap();
+    let lines = log.0.lock().clone();
+    let errors: Vec<_> = lines.iter().filter(|line| line.starts_with("ERROR")).collect();
+    assert!(matches!(errors[..], [line] if line.contains("forged") && line.contains("posts")), "{lines:#?}");
+    let lost = |line: &&String| line.starts_with("WARN") && line.contains("full");
+    assert_eq!(lines.iter().filter(lost).count(), 2, "one a channel: {lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains('\n') && !line.contains("hunter2")), "{lines:#?}");
 }
 
 /// Row D5. What a client wrote cannot forge a line.

@@ -144,6 +144,10 @@ impl Shared {
         if self.options.enabled {
             let record = Record(RecordKind::Message { channel, event: event.0, to, data });
             let ack = Ack::new(move |result| {
+                if let Err(error) = &result {
+                    // The receipt may be dropped.
+                    tracing::warn!(%error, "the log did not take a message");
+                }
                 let _ = tell.send(result.map_err(PublishError::Log));
             });
             self.append(record, ack);
