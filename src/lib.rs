@@ -93,6 +93,7 @@ pub mod service;
 mod sse;
 pub mod stream;
 mod sync;
+pub mod typing;
 
 #[doc = include_str!("../docs/guarantees.md")]
 pub mod guarantees {}

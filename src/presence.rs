@@ -23,11 +23,16 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::{Channel, Hub};
+use crate::emit::Needs;
+use crate::{Channel, ClientEvent, Hub, Pattern, Refusal};
+
+/// How much a user says of itself, as JSON.
+const META_BYTES: usize = 1024;
 
 /// A user as others see it. On the wire `{"userId","info","meta"}`, without what is not there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,4 +98,33 @@ impl Presence<'_> {
     pub fn has(&self, identity: &str) -> bool {
         self.hub.shared.board.is_present(&self.channel, identity)
     }
+}
+
+/// Handles what users say of themselves: `presence_update` on a channel where they are present. No right to publish
+/// is needed: it shows in the presence alone.
+pub(crate) fn install(hub: &Hub) {
+    hub.on_built_in(
+        Pattern::any(),
+        "presence_update",
+        Needs::Nothing,
+        async |event: ClientEvent<Box<RawValue>>| {
+            if event.data.get().len() > META_BYTES {
+                let message = format!("what a user says of itself is over {META_BYTES} bytes");
+                return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "toolarge", message));
+            }
+            let shared = &event.hub().shared;
+            let meta = (event.data.get() != "null").then(|| Arc::from(event.data.clone()));
+            let updated = event
+                .identity()
+                .and_then(|identity| shared.board.update_presence(event.channel(), identity, meta));
+            match updated {
+                Some(marked) => shared.act(marked),
+                None => {
+                    let message = "who is not present in a channel says nothing of itself there";
+                    return Err(Refusal::new(StatusCode::CONFLICT, "notpresent", message));
+                }
+            }
+            Ok(())
+        },
+    );
 }

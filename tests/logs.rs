@@ -128,7 +128,7 @@ async fn a_refusal_is_logged_with_its_reason_and_escaped(log: &Log) {
                 "a request was refused",
                 "path=\"events\"",
                 "status=400",
-                "reason=\"over 1 channels\"",
+                "reason=\"over 1 names in `channels`\"",
                 "192.0.2.1"
             ]
         ),

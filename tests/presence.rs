@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::post::Post;
 use common::{Stream, Visit};
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use tower_revalidate::{Grant, Hub, SseBody};
+use tower_revalidate::{ClientEvent, Grant, Hub, Refusal, SseBody};
 
 /// Longer than the grace, and shorter than a stream may go unread.
 const AWHILE: Duration = Duration::from_secs(20);
@@ -185,4 +188,82 @@ async fn ten_thousand_who_came_and_went_leave_nothing_behind() {
     sleep(AWHILE).await;
     assert_eq!(hub.presence("room:1").unwrap().count(), 0);
     assert_eq!(hub.stats(), baseline);
+}
+
+async fn says(hub: &Hub, user: &str, meta: Value) -> (u16, Value) {
+    let grant = Grant::user(user).info(json!({"name": user.to_uppercase()}));
+    Post::emit("room:1", "presence_update", meta).by(grant).said(hub).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_says_something_of_itself_where_it_is_present() {
+    let hub = Hub::new();
+    let mut alice = join(&hub, "alice").await;
+    told(&mut alice).await;
+    let (mut bob, _tab) = (join(&hub, "bob").await, join(&hub, "bob").await);
+    told(&mut alice).await;
+    told(&mut bob).await;
+    let with_meta = |meta: Value| json!({"userId": "bob", "info": {"name": "BOB"}, "meta": meta});
+    for meta in [json!({"status": "away"}), json!(0), json!(false), json!("")] {
+        assert_eq!(says(&hub, "bob", meta.clone()).await, (204, Value::Null));
+        let update = json!({"updated": [with_meta(meta)], "count": 2});
+        assert_eq!(told(&mut alice).await, [("presence_update".into(), update.clone())]);
+        assert_eq!(
+            told(&mut bob).await,
+            [("presence_update".into(), update)],
+            "in the user's other tabs, too"
+        );
+    }
+    assert_eq!(says(&hub, "bob", json!("")).await.0, 204);
+    assert_eq!(told(&mut alice).await, [], "which is no news");
+    says(&hub, "bob", Value::Null).await;
+    let without = json!({"updated": [user("bob")], "count": 2});
+    assert_eq!(told(&mut alice).await, [("presence_update".into(), without)]);
+    let (status, refusal) = says(&hub, "carol", json!(1)).await;
+    assert_eq!((status, &refusal["code"]), (409, &json!("notpresent")));
+    let (status, refusal) = says(&hub, "bob", json!("x".repeat(1024))).await;
+    assert_eq!((status, &refusal["code"]), (413, &json!("toolarge")));
+    assert_eq!(told(&mut alice).await, []);
+}
+
+/// Rows E9 and G6: `join` may refuse, `leave` sees; each once a user, however many tabs.
+#[tokio::test(start_paused = true)]
+async fn a_join_is_asked_for_and_a_leave_is_told() {
+    let hub = Hub::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for event in ["join", "leave"] {
+        let seen = seen.clone();
+        hub.on("room:*", event, move |client: ClientEvent| {
+            let who = client.identity().unwrap().to_owned();
+            seen.lock().unwrap().push(format!("{event} {who} {}", client.channel()));
+            async move {
+                match &*who {
+                    "eve" => Err(Refusal::new(StatusCode::FORBIDDEN, "banned", "not you")),
+                    "mallory" => Err(Refusal::error("the database is gone")),
+                    _ => {
+                        client.publish("seen", &who);
+                        Ok(())
+                    }
+                }
+            }
+        });
+    }
+    let mut alice = join(&hub, "alice").await;
+    let second = join(&hub, "alice").await;
+    for (user, code) in [("eve", "banned"), ("mallory", "internal")] {
+        let stream = join(&hub, user).await;
+        let hello = stream.hello.json();
+        assert_eq!(hello["presence"], Value::Null);
+        assert_eq!(hello["denied"], json!([{"channel": "room:1", "code": code}]));
+    }
+    let stranger = Visit::of(Grant::anonymous().follow("room:1")).query("presence=room:1").open(&hub).await;
+    assert_eq!(stranger.hello.json()["denied"], json!([]), "who is nobody joins nothing");
+    let denied = Visit::of(Grant::user("dan")).query("presence=room:1").open(&hub).await;
+    assert_eq!(denied.hello.json()["denied"], json!([{"channel": "room:1", "code": "accessdenied"}]));
+    assert_eq!(told(&mut alice).await, [("presence".into(), json!({"users": [user("alice")], "count": 1}))]);
+    drop(second);
+    drop(alice);
+    sleep(AWHILE).await;
+    let all = ["join alice room:1", "join eve room:1", "join mallory room:1", "leave alice room:1"];
+    assert_eq!(*seen.lock().unwrap(), all);
 }

@@ -88,9 +88,10 @@ pub(crate) fn publish_refusal(error: PublishError) -> Refusal {
         | PublishError::Undeclared(_)
         | PublishError::Unscoped(_)
         | PublishError::Refused(_) => Refusal::forbidden(message),
-        PublishError::Channel(_) | PublishError::EventName(_) | PublishError::Serialize(_) => {
-            Refusal::error(error)
-        }
+        PublishError::Channel(_)
+        | PublishError::EventName(_)
+        | PublishError::Serialize(_)
+        | PublishError::Change(_) => Refusal::error(error),
     }
 }
 

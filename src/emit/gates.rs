@@ -10,7 +10,6 @@ use crate::{Channel, Grant, Hub, Refusal};
 
 impl Hub {
     /// Asks whoever handles `join` whether this user may become present in the channel.
-    #[allow(dead_code, reason = "presence asks")]
     pub(crate) async fn gate(&self, grant: &Grant, channel: &Channel) -> Result<(), Refusal> {
         let Emits { handlers, places, .. } = &self.shared.emits;
         let Some(handler) = handlers.find("join", channel) else { return Ok(()) };
@@ -19,9 +18,13 @@ impl Hub {
         outcome(self.start(&here()?, handler, joins, Some(place))).await.map(drop)
     }
 
+    /// Whether anybody wants to be asked.
+    pub(crate) fn has_gate(&self, channel: &Channel) -> bool {
+        self.shared.emits.handlers.find("join", channel).is_some()
+    }
+
     /// Tells whoever handles `leave` that this user is no longer present. It takes no place among the events in
     /// work: it may not be refused, and those that hold the places may be waiting for their turn behind it.
-    #[allow(dead_code, reason = "presence tells")]
     pub(crate) fn observe_leave(&self, channel: &Channel, identity: &str, info: Option<Arc<Value>>) {
         let Some(handler) = self.shared.emits.handlers.find("leave", channel) else { return };
         let runtime = here().ok().or_else(|| self.shared.board.runtimes().pop());

@@ -51,7 +51,6 @@ pub(crate) enum Needs {
     /// The right to publish to the channel.
     Publish,
     /// The handler looks itself.
-    #[allow(dead_code, reason = "presence looks who is present")]
     Nothing,
 }
 
@@ -164,7 +163,6 @@ impl Hub {
     }
 
     /// A handler of the hub's own, asked before those of the app.
-    #[allow(dead_code, reason = "typing and presence register here")]
     pub(crate) fn on_built_in<T, R, F, Fut>(&self, pattern: Pattern, event: &str, needs: Needs, handler: F)
     where
         T: DeserializeOwned + Send + 'static,

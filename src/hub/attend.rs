@@ -45,6 +45,13 @@ impl Board {
         Some(marked)
     }
 
+    /// Whether any session of this user is open.
+    pub(crate) fn has_sessions(&self, identity: &str) -> bool {
+        let core = self.core.lock();
+        let topic = core.retention.find(&TopicName::Identity(identity.into()));
+        topic.and_then(|topic| core.retention.get(topic)).is_some_and(|topic| !topic.subscribers.is_empty())
+    }
+
     /// Whether this user is present in a channel.
     pub(crate) fn is_present(&self, channel: &Channel, identity: &str) -> bool {
         self.core.lock().retention.roster(channel).is_some_and(|roster| roster.has(identity))

@@ -54,7 +54,8 @@ impl Running {
     /// the flag afterwards, so that no session is left without a task.
     fn end_if_idle(&mut self) -> bool {
         let mut running = self.shared.task.running.lock();
-        if self.shared.board.is_idle() && self.shared.outbox.lock().is_empty() {
+        let is_idle = self.shared.board.is_idle() && self.shared.outbox.lock().is_empty();
+        if is_idle && self.shared.typists.lock().is_empty() {
             *running = false;
             self.ended = true;
         }
@@ -128,6 +129,7 @@ async fn run(mut guard: Running) {
             }
             phase = (phase + 1) % PHASES;
             next_tick = now + tick;
+            shared.expire_typing(now);
         }
         if more {
             tokio::task::yield_now().await;

@@ -51,7 +51,8 @@ pub(crate) use signal::Signal;
 use crate::emit::Emits;
 use crate::event::Readers;
 use crate::log::{EventLog, Record};
-use crate::proto::{Millis, Policies, Start};
+use crate::proto::{Left, Millis, Policies, Start};
+use crate::typing::Typists;
 use crate::{
     Channel, Cursor, Grant, IntoName, NameError, Presence, Revalidate, RevalidateLayer, SubscribeError,
     Subscription,
@@ -100,6 +101,7 @@ pub(crate) struct Shared {
     dispatched: watch::Sender<Cursor>,
     /// Handlers that want to know of the end of their own streams, by session.
     farewells: parking_lot::Mutex<HashMap<String, Vec<Farewell>>>,
+    pub(crate) typists: parking_lot::Mutex<Typists>,
 }
 
 pub(crate) type Farewell = Box<dyn FnOnce() + Send>;
@@ -143,6 +145,7 @@ impl Shared {
             task: dispatch::Task::default(),
             dispatched: watch::Sender::new(tip),
             farewells: parking_lot::Mutex::default(),
+            typists: parking_lot::Mutex::default(),
         }
     }
 
@@ -178,15 +181,15 @@ impl Shared {
     }
 
     /// Wakes sessions and tells the hook of those that ended.
-    pub(crate) fn settle(&self, marked: &Marked) {
+    pub(crate) fn settle(self: &Arc<Self>, marked: &Marked) {
         marked.signals.iter().for_each(|signal| signal.wake());
         marked.ended.iter().for_each(|(info, reason)| self.closed(info, Disconnect::Bye(*reason)));
-        for left in &marked.left {
-            tracing::debug!(identity = ?left.identity, channel = %left.channel, "a user left");
+        for Left { channel, identity, info } in &marked.left {
+            Hub { shared: self.clone() }.observe_leave(channel, identity, info.clone());
         }
     }
 
-    pub(crate) fn opened(&self, info: &SessionInfo) {
+    pub(crate) fn opened(self: &Arc<Self>, info: &SessionInfo) {
         tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session opened");
         if let Some(hook) = &self.options.on_connect {
             guarded(info, || hook(info));
@@ -196,9 +199,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn closed(&self, info: &SessionInfo, why: Disconnect) {
+    pub(crate) fn closed(self: &Arc<Self>, info: &SessionInfo, why: Disconnect) {
         let identity = info.identity.as_deref();
         tracing::debug!(session = info.id, identity, reason = why.as_str(), "session closed");
+        if let Some(identity) = identity {
+            self.end_typing(identity);
+        }
         let due = info.hooks.closed(why);
         if due.awaited {
             let waiting = self.farewells.lock().remove(&info.id).unwrap_or_default();
@@ -305,6 +311,7 @@ impl Hub {
             grant: grant.clone(),
             channels: Vec::new(),
             presence: Vec::new(),
+            refused: Vec::new(),
             start: Start::Fresh,
             granted_at: self.cursor(),
             places: Vec::new(),

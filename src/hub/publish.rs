@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::builder::millis;
+use super::builder::{Filter, millis};
 use super::{Hub, Outgoing, Receipt, Shared, WeakHub};
 use crate::event::{EventName, Readers};
 use crate::key::collapse;
@@ -136,7 +136,13 @@ impl Shared {
         if bytes > limit {
             return Err(PublishError::TooLarge { bytes, limit });
         }
-        if self.options.filter.as_ref().is_some_and(|filter| !filter(&channel, &event.0, &json)) {
+        let lets_out = |filter: &Filter| {
+            catch_unwind(AssertUnwindSafe(|| filter(&channel, &event.0, &json))).unwrap_or_else(|_| {
+                tracing::error!(%channel, "the filter panicked");
+                false
+            })
+        };
+        if !self.options.filter.as_ref().is_none_or(lets_out) {
             return Err(PublishError::Filtered(channel));
         }
         let data = RawValue::from_string(json).map_err(|error| PublishError::Serialize(error.to_string()))?;

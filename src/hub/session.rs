@@ -19,6 +19,8 @@ pub(crate) struct Ask {
     pub(crate) channels: Vec<Result<Channel, String>>,
     /// The channels in which it wants to be present.
     pub(crate) presence: Vec<Result<Channel, String>>,
+    /// Where a handler of `join` did not let it.
+    pub(crate) refused: Vec<Denied>,
     pub(crate) start: Start,
     /// The grant was made after this.
     pub(crate) granted_at: Cursor,
@@ -65,7 +67,7 @@ impl Shared {
         for scope in ask.grant.scopes.iter().take(max_scopes).filter(|_| !is_own) {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
-        let mut denied = Vec::new();
+        let mut denied = ask.refused;
         for channel in ask.channels {
             match self.allowed(&ask.grant, channel) {
                 Ok((channel, replay)) => follows.push(Follow { name: TopicName::Channel(channel), replay }),

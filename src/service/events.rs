@@ -1,46 +1,97 @@
 //! `GET {mount}/events`: the stream.
 
 use std::collections::HashSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::request::Parts;
 use http::{Method, Response};
 
 use super::error::{Caller, Unopened};
 use super::{RealtimeFuture, authorize, other_method};
-use crate::access::{Authorizing, Coming, Place};
-use crate::hub::{Ask, Kind, Seen};
+use crate::access::{Coming, Place};
+use crate::hub::{Ask, HubSession, Kind, Seen};
 use crate::proto::Start;
-use crate::{Channel, Cursor, Grant, Hub, SseBody, stream};
+use crate::{Channel, Cursor, Denied, Grant, Hub, SseBody, stream};
 
 /// Answers a request for a stream. HEAD has its headers and opens nothing.
 pub(super) fn answer(hub: &Hub, parts: Parts) -> RealtimeFuture {
     match parts.method {
-        Method::GET => RealtimeFuture::events(Events::new(hub.clone(), parts)),
+        Method::GET => RealtimeFuture::later(get(hub.clone(), parts)),
         Method::HEAD => RealtimeFuture::ready(stream::with_headers(SseBody::empty())),
-        _ => RealtimeFuture::ready(other_method(
-            &parts.method,
-            "GET, HEAD, OPTIONS",
-            "events are read with GET",
-        )),
+        _ => {
+            let refusal = "events are read with GET";
+            RealtimeFuture::ready(other_method(&parts.method, "GET, HEAD, OPTIONS", refusal))
+        }
     }
 }
 
-/// One request for a stream: authorised, then opened.
-pub(super) struct Events {
-    hub: Hub,
-    caller: Caller,
-    state: State,
+async fn get(hub: Hub, parts: Parts) -> Response<SseBody> {
+    let mut caller = Caller::of(&hub, &parts, "events");
+    let mut identity = None;
+    match open(&hub, parts, &mut caller, &mut identity).await {
+        Ok((session, denied)) => stream::stream(session, denied, caller.came_with),
+        Err(why) => caller.refuse(&hub, &why, identity.as_deref()),
+    }
 }
 
-#[allow(clippy::large_enum_variant, reason = "it is boxed with the whole")]
-enum State {
-    Refused(Unopened),
-    Authorizing(Authorizing<Grant>, Query),
-    Done,
+/// Authorised, then opened.
+async fn open(
+    hub: &Hub,
+    parts: Parts,
+    caller: &mut Caller,
+    identity: &mut Option<Arc<str>>,
+) -> Result<(HubSession, Vec<Denied>), Unopened> {
+    let options = &hub.shared.options;
+    let query = Query::read(hub, &parts, caller)?;
+    let grant = authorize::grant(options, parts).await?;
+    identity.clone_from(&grant.identity);
+    let coming = query.returns.whose(grant.identity());
+    let mut places = query.places;
+    for gate in &options.gates {
+        places.extend(gate.admit(grant.identity(), caller.counted, coming).map_err(Unopened::Limited)?);
+    }
+    let (presence, refused) = joins(hub, &grant, query.presence).await;
+    let ask = Ask {
+        grant,
+        channels: query.channels,
+        presence,
+        refused,
+        start: query.start,
+        granted_at: query.granted_at,
+        places,
+        kind: Kind::Stream,
+    };
+    hub.shared.open(ask).map_err(Unopened::Closed)
+}
+
+/// Asks the handlers of `join` about the channels where the user is about to become present. Who is present already,
+/// in another tab or a moment ago, is not asked about.
+async fn joins(
+    hub: &Hub,
+    grant: &Grant,
+    asked: Vec<Result<Channel, String>>,
+) -> (Vec<Result<Channel, String>>, Vec<Denied>) {
+    let (mut presence, mut refused) = (Vec::new(), Vec::new());
+    for channel in asked {
+        let is_joining = |channel: &Channel| {
+            let shared = &hub.shared;
+            let is_new = grant.identity().is_some_and(|user| !shared.board.is_present(channel, user));
+            is_new && hub.has_gate(channel) && shared.lets_follow(grant, channel)
+        };
+        match &channel {
+            Ok(name) if is_joining(name) => match hub.gate(grant, name).await {
+                Ok(()) => presence.push(channel),
+                Err(refusal) => {
+                    if let Some(source) = &refusal.source {
+                        tracing::error!(channel = %name, error = %source, "a `join` handler failed");
+                    }
+                    refused.push(Denied { channel: name.to_string(), code: refusal.code });
+                }
+            },
+            _ => presence.push(channel),
+        }
+    }
+    (presence, refused)
 }
 
 /// What the request asks for.
@@ -61,67 +112,6 @@ struct Returns {
     resumes: bool,
     /// It replaces a live session, with this identity.
     replaces: Option<Option<Arc<str>>>,
-}
-
-impl Events {
-    fn new(hub: Hub, parts: Parts) -> Self {
-        let mut caller = Caller::of(&hub, &parts, "events");
-        let state = match Query::read(&hub, &parts, &mut caller) {
-            Err(why) => State::Refused(why),
-            Ok(query) => State::Authorizing(authorize::grant(&hub.shared.options, parts), query),
-        };
-        Events { hub, caller, state }
-    }
-
-    fn open(&self, grant: Grant, query: Query) -> Response<SseBody> {
-        let identity = grant.identity.clone();
-        let identity = identity.as_deref();
-        let coming = query.returns.whose(identity);
-        let mut places = query.places;
-        for gate in &self.hub.shared.options.gates {
-            match gate.admit(identity, self.caller.counted, coming) {
-                Ok(place) => places.extend(place),
-                Err(wait) => return self.refuse(&Unopened::Limited(wait), identity),
-            }
-        }
-        let ask = Ask {
-            grant,
-            channels: query.channels,
-            presence: query.presence,
-            start: query.start,
-            granted_at: query.granted_at,
-            places,
-            kind: Kind::Stream,
-        };
-        match self.hub.shared.open(ask) {
-            Ok((session, denied)) => stream::stream(session, denied, self.caller.came_with),
-            Err(closed) => self.refuse(&Unopened::Closed(closed), identity),
-        }
-    }
-
-    fn refuse(&self, why: &Unopened, identity: Option<&str>) -> Response<SseBody> {
-        self.caller.refuse(&self.hub, why, identity)
-    }
-}
-
-impl Future for Events {
-    type Output = Response<SseBody>;
-
-    #[allow(clippy::panic)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let granted = match &mut self.state {
-            State::Authorizing(authorizing, _) => Some(std::task::ready!(Pin::new(authorizing).poll(cx))),
-            _ => None,
-        };
-        Poll::Ready(match (std::mem::replace(&mut self.state, State::Done), granted) {
-            (State::Refused(why), _) => self.refuse(&why, None),
-            (State::Authorizing(_, query), Some(Ok(grant))) => self.open(grant, query),
-            (State::Authorizing(..), Some(Err(refusal))) => self.refuse(&Unopened::Refused(refusal), None),
-            (State::Authorizing(..), None) | (State::Done, _) => {
-                panic!("a future is not polled after it completed")
-            }
-        })
-    }
 }
 
 impl Query {

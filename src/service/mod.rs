@@ -47,7 +47,6 @@ use http_body::Body;
 use tower::Service;
 
 pub(crate) use self::cross_site::origin;
-use self::events::Events;
 use self::post::Endpoint;
 use crate::{BoxError, Hub, SseBody};
 
@@ -138,17 +137,12 @@ pub struct RealtimeFuture(State);
 
 enum State {
     Ready(Option<Response<SseBody>>),
-    Events(Box<Events>),
     Later(Pin<Box<dyn Future<Output = Response<SseBody>> + Send>>),
 }
 
 impl RealtimeFuture {
     fn ready(response: Response<SseBody>) -> Self {
         RealtimeFuture(State::Ready(Some(response)))
-    }
-
-    fn events(events: Events) -> Self {
-        RealtimeFuture(State::Events(Box::new(events)))
     }
 
     fn later(response: impl Future<Output = Response<SseBody>> + Send + 'static) -> Self {
@@ -165,7 +159,6 @@ impl Future for RealtimeFuture {
             State::Ready(response) => {
                 Poll::Ready(Ok(response.take().expect("a future is not polled after it completed")))
             }
-            State::Events(events) => Pin::new(&mut **events).poll(cx).map(Ok),
             State::Later(response) => response.as_mut().poll(cx).map(Ok),
         }
     }

@@ -162,6 +162,7 @@ impl Hub {
             grant: grant.clone(),
             channels: follows,
             presence: Vec::new(),
+            refused: Vec::new(),
             start,
             granted_at: Seen::by(self, &parts.extensions).unwrap_or_else(|| self.cursor()),
             places: Vec::new(),

@@ -61,6 +61,8 @@ pub(crate) struct Options {
     /// Keys that are never for everyone, nor are those below them.
     pub(crate) scoped_keys: Vec<QueryKey>,
     pub(crate) declared_channels_only: bool,
+    /// The channels on which it is told who types.
+    pub(crate) typing: Vec<Pattern>,
     pub(crate) changes: crate::change::Rules,
     #[cfg(feature = "header")]
     pub(crate) reads_header: bool,
@@ -127,6 +129,7 @@ impl Builder {
                 is_https: None,
                 scoped_keys: Vec::new(),
                 declared_channels_only: false,
+                typing: Vec::new(),
                 changes: crate::change::Rules::default(),
                 #[cfg(feature = "header")]
                 reads_header: false,
@@ -305,7 +308,10 @@ impl Builder {
         );
         let shared = Arc::new(Shared::new(self.options, policies, board, outbox, log, tip));
         shared.log.follow(tip, crate::log::Follower(super::WeakHub(Arc::downgrade(&shared))));
-        Ok(Hub { shared })
+        let hub = Hub { shared };
+        crate::presence::install(&hub);
+        crate::typing::install(&hub, &hub.shared.options.typing);
+        Ok(hub)
     }
 
     fn check(&mut self) {
