@@ -131,6 +131,15 @@ impl Board {
         }
     }
 
+    /// Who has a stream open, of at most `max` places from `from` on; and where to go on.
+    pub(crate) fn streams(&self, from: usize, max: usize) -> (Vec<Arc<SessionInfo>>, Option<usize>) {
+        let core = self.core.lock();
+        let to = from.saturating_add(max).min(core.sessions.capacity());
+        let entries = (from..to).filter_map(|index| core.sessions.get(index));
+        let streams = entries.filter(|entry| entry.heartbeats).map(|entry| entry.info.clone());
+        (streams.collect(), (to < core.sessions.capacity()).then_some(to))
+    }
+
     /// A random number for a client to wait by, below `bound`.
     pub(crate) fn draw(&self, bound: u64) -> u64 {
         self.core.lock().rng.u64(0..bound.max(1))

@@ -33,8 +33,11 @@ mod cross_site;
 mod emit;
 mod error;
 mod events;
+mod operator;
+mod page;
 mod post;
 mod revalidate;
+mod stats;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -101,6 +104,7 @@ where
             "/emit" => post::answer(&self.hub, Endpoint::Emit, parts, body),
             "/broadcast" => post::answer(&self.hub, Endpoint::Broadcast, parts, body),
             "/revalidate" => post::answer(&self.hub, Endpoint::Revalidate, parts, body),
+            "/stats" => operator::answer::<stats::Stats>(&self.hub, parts),
             path => RealtimeFuture::ready(assets::answer(path, &parts).unwrap_or_else(not_found)),
         }
     }
