@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::core::{Attending, Core, Entry, Marked};
-use super::info::Hooks;
+use super::info::{Hooks, SessionSpan};
 use super::signal::{ByeReason, Signal};
 use super::{SessionInfo, Stats};
 use crate::log::Record;
@@ -193,6 +193,7 @@ impl Board {
             channels: channels.collect(),
             presence: opening.presence,
             hooks: Hooks::default(),
+            span: SessionSpan::default(),
         });
         let signal = Arc::new(Signal::new());
         let beat = self.beat(&mut core.rng);

@@ -1,8 +1,11 @@
 //! What the outside may know of sessions: [`SessionInfo`] and [`Disconnect`] for hooks, [`Stats`] for operators.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tracing::Span;
+use tracing::span::Entered;
 
 use super::ByeReason;
 use crate::Channel;
@@ -20,6 +23,26 @@ pub struct SessionInfo {
     /// Where it is present from the beginning.
     pub presence: Vec<Channel>,
     pub(crate) hooks: Hooks,
+    pub(crate) span: SessionSpan,
+}
+
+/// The `tracing` span of a session, if somebody listens to it: `session`, at `debug`, with the session's name and
+/// its user. A session that nobody looks at holds no more than the place for it.
+#[derive(Debug, Default)]
+pub(crate) struct SessionSpan(OnceLock<Box<Span>>);
+
+impl SessionSpan {
+    /// Opens the span, in the one that is current. Under no lock: who listens is foreign code.
+    pub(crate) fn open(&self, session: &str, identity: Option<&str>) {
+        let span = tracing::debug_span!("session", session, identity);
+        if !span.is_disabled() {
+            let _ = self.0.set(Box::new(span));
+        }
+    }
+
+    pub(crate) fn enter(&self) -> Option<Entered<'_>> {
+        self.0.get().map(|span| span.enter())
+    }
 }
 
 /// What ended a session, for [`Builder::on_disconnect`](crate::Builder::on_disconnect).

@@ -200,6 +200,7 @@ impl Shared {
     }
 
     pub(crate) fn closed(self: &Arc<Self>, info: &SessionInfo, why: Disconnect) {
+        let _entered = info.span.enter();
         let identity = info.identity.as_deref();
         tracing::debug!(session = info.id, identity, reason = why.as_str(), "session closed");
         if let Some(identity) = identity {

@@ -107,13 +107,17 @@ impl Shared {
         // The guard before the hook: whatever the hook does, the session closes.
         let session = HubSession { shared: self.clone(), seat, _places: ask.places };
         self.kick();
+        let info = session.info();
+        info.span.open(&info.id, info.identity.as_deref());
+        let entered = info.span.enter();
         if !is_own {
             session.announce();
         }
         if !denied.is_empty() {
-            let identity = session.seat.info.identity.as_deref();
+            let identity = info.identity.as_deref();
             self.audit(&Audit::Denied { channels: &denied, identity });
         }
+        drop(entered);
         Ok((session, denied))
     }
 
@@ -195,6 +199,7 @@ impl HubSession {
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
+        let _entered = self.info().span.enter();
         self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now())
     }
 }

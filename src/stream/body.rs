@@ -95,6 +95,7 @@ impl Live {
         if let Some(frame) = batch.only_frame() {
             return frame.clone();
         }
+        let _entered = self.session.info().span.enter();
         let mut out = Encoder::default();
         // The last offset that stands in the stream as an id, as far as this batch knows.
         let mut written = None;

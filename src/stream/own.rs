@@ -363,6 +363,7 @@ impl Own {
     /// One batch, one write. What the handler sent comes first, then the place where the stream begins: a client
     /// that is cut in between comes back without one, and is sent it again.
     fn encode(&mut self, batch: &Batch, out: &mut Encoder) {
+        let _entered = self.open.session.info().span.enter();
         let mut written = None;
         if let Some((first, retry_ms)) = self.first.take() {
             out.retry(retry_ms);
