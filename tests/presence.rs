@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use common::post::Post;
 use common::{Stream, Visit};
-use http::StatusCode;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use tower::ServiceExt;
 use tower_revalidate::{ClientEvent, Grant, Hub, Refusal, SseBody};
 
 /// Longer than the grace, and shorter than a stream may go unread.
@@ -266,4 +267,38 @@ async fn a_join_is_asked_for_and_a_leave_is_told() {
     sleep(AWHILE).await;
     let all = ["join alice room:1", "join eve room:1", "join mallory room:1", "leave alice room:1"];
     assert_eq!(*seen.lock().unwrap(), all);
+}
+
+/// Rows F9 and F16; defects 18 and 19.
+#[tokio::test(start_paused = true)]
+async fn who_is_present_is_read_a_page_at_a_time_by_whom_it_is_let() {
+    let get = async |hub: &Hub, query: &str, token: &str| {
+        let request = Request::get(format!("/realtime/channel/users?{query}")).header("authorization", token);
+        common::json(hub.service().oneshot(request.body(String::new()).unwrap()).await.unwrap()).await
+    };
+    assert_eq!(
+        get(&Hub::new(), "channel=room:1", "secret").await.0,
+        404,
+        "it is not there until it is asked for"
+    );
+    let hub = Hub::builder()
+        .channel_users(async |parts: http::request::Parts| match parts.headers.get("authorization") {
+            Some(token) if token == "secret" => Ok(()),
+            _ => Err(Refusal::unauthorized("a token is needed")),
+        })
+        .build()
+        .unwrap();
+    let mut streams = Vec::new();
+    for user in ["dave", "alice", "carol", "bob", "alice"] {
+        streams.push(join(&hub, user).await);
+    }
+    assert_eq!(get(&hub, "channel=room:1", "guess").await.0, 401);
+    assert_eq!(get(&hub, "channel=*", "secret").await.0, 400);
+    let none = json!({"channel": "room:2", "users": [], "count": 0});
+    assert_eq!(get(&hub, "channel=room:2", "secret").await, (StatusCode::OK, none));
+    let first =
+        json!({"channel": "room:1", "users": [user("alice"), user("bob")], "count": 4, "next": "bob"});
+    assert_eq!(get(&hub, "channel=room:1&limit=2", "secret").await, (StatusCode::OK, first));
+    let last = json!({"channel": "room:1", "users": [user("carol"), user("dave")], "count": 4});
+    assert_eq!(get(&hub, "channel=room:1&limit=2&cursor=bob", "secret").await, (StatusCode::OK, last));
 }

@@ -34,10 +34,11 @@ mod emit;
 mod error;
 mod events;
 mod operator;
-mod page;
+
 mod post;
 mod revalidate;
 mod stats;
+mod users;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -105,6 +106,7 @@ where
             "/broadcast" => post::answer(&self.hub, Endpoint::Broadcast, parts, body),
             "/revalidate" => post::answer(&self.hub, Endpoint::Revalidate, parts, body),
             "/stats" => operator::answer::<stats::Stats>(&self.hub, parts),
+            "/channel/users" => operator::answer::<users::Users>(&self.hub, parts),
             path => RealtimeFuture::ready(assets::answer(path, &parts).unwrap_or_else(not_found)),
         }
     }
