@@ -9,6 +9,7 @@
  * ```
  */
 
+export { EmitError } from './emit';
 export { concerns, toKey } from './keys';
 export { createRealtime } from './realtime';
 export type * from './types';

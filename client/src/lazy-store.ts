@@ -1,5 +1,6 @@
 /** A value that is worked for only while somebody watches it. */
 
+import { guard } from './guard';
 import type { Store, Unsubscribe } from './types';
 
 export interface LazyStore<T> extends Store<T> {
@@ -9,10 +10,10 @@ export interface LazyStore<T> extends Store<T> {
 }
 
 /**
- * Calls `start` for the first watcher and what it returned after the last one. That goes a task late: StrictMode
- * takes every watcher away and brings it back at once, and must not cost a subscription and a read.
+ * Calls `start` for the first watcher and what it returned after the last one. That goes a task late, or `lingerMs`:
+ * StrictMode takes every watcher away and brings it back at once, and must not cost a subscription and a read.
  */
-export function lazyStore<T>(initial: T, start: () => Unsubscribe): LazyStore<T> {
+export function lazyStore<T>(initial: T, start: () => Unsubscribe, lingerMs = 0): LazyStore<T> {
   const listeners = new Set<{ listener: () => void }>();
   let value = initial;
   let stop: Unsubscribe | undefined;
@@ -28,13 +29,13 @@ export function lazyStore<T>(initial: T, start: () => Unsubscribe): LazyStore<T>
         leaving = setTimeout(() => {
           stop?.();
           stop = undefined;
-        });
+        }, lingerMs);
       };
     },
     getSnapshot: () => value,
     set: next => {
       value = next;
-      [...listeners].forEach(({ listener }) => listener());
+      [...listeners].forEach(({ listener }) => guard(listener));
     },
     isWatched: () => listeners.size > 0,
   };

@@ -3,7 +3,7 @@
 import type { Status } from './types';
 
 /** Rises when an older tab and a newer worker, or the other way round, would not understand each other. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 export interface Config {
   /** Of the mount, absolute, without a slash at its end. */
@@ -19,7 +19,13 @@ export interface Config {
   anonymous: boolean;
 }
 
-/** A channel to follow, or `''`: the keys. And the cursor up to which the tab has what was said there. */
+/** Begins the name of who is present in a channel, which tabs follow as they follow channels. No channel's name does. */
+export const PRESENCE = ':';
+
+/**
+ * A channel to follow, or who is present in it, or `''`: the keys. And the cursor up to which the tab has what was said
+ * there.
+ */
 export type Follow = readonly [name: string, since: string | undefined];
 
 export type ToRelay =
@@ -41,6 +47,7 @@ export interface Revalidated {
 
 export interface Said {
   t: 'message';
+  /** Or who is present in it: then an event is a snapshot, or a change of it. */
   channel: string;
   event: string;
   data: unknown;

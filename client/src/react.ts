@@ -32,6 +32,7 @@ import { foldRecords } from './fold';
 import { canonical, toKey } from './keys';
 import { liveQuery } from './live-query';
 import type { LiveQueryOptions, LiveQueryState } from './live-query';
+import { NOBODY } from './presence';
 import type {
   AnySchema,
   ChannelHandlers,
@@ -40,11 +41,15 @@ import type {
   Key,
   KeyLike,
   Message,
+  Presence,
+  PresenceState,
   Realtime,
   Schema,
   Stale,
   Status,
   Store,
+  Typing,
+  Typist,
 } from './types';
 
 export { foldRecords };
@@ -53,6 +58,7 @@ export type { ChannelState, LiveQueryOptions, LiveQueryState, StreamOptions, Str
 const Context = createContext<Realtime | undefined>(undefined);
 
 const IDLE: Status = { state: 'idle' };
+const NO_TYPISTS: readonly Typist[] = [];
 const NO_QUERY: LiveQueryState<never> = { data: undefined, error: undefined, isLoading: false, isFetching: false };
 
 /** What was rendered last; for callbacks that must not be a reason to subscribe anew. */
@@ -167,8 +173,39 @@ export function useLiveQuery<T>(
     [realtime, text, latest],
   );
   const state = useStore<LiveQueryState<T>>(query, NO_QUERY);
-  return useMemo(() => ({ ...state, refetch: query?.refetch ?? (async () => {}) }), [state, query]);
+  return useMemo(() => ({ ...state, refetch: query?.refetch ?? nothing }), [state, query]);
 }
+
+/** What all components share has a state already when a part of the page hydrates late. The server had none. */
+function useShared<T>(store: Store<T> | null, none: T): T {
+  return useSyncExternalStore(store?.subscribe ?? never, store?.getSnapshot ?? (() => none), () => none);
+}
+
+/**
+ * Who is present in a channel; oneself too, while the component is mounted, where one is signed in. `null`: none.
+ * `update(meta)` tells the others something about oneself, once `ready`.
+ */
+export function usePresence<Info = unknown, Meta = unknown>(
+  name: string | null,
+): PresenceState<Info, Meta> & Pick<Presence<Info, Meta>, 'update'> {
+  const realtime = useRealtime();
+  const presence = useMemo(() => (name === null ? null : realtime.presence<Info, Meta>(name)), [realtime, name]);
+  const state = useShared(presence, NOBODY as PresenceState<Info, Meta>);
+  return useMemo(() => ({ ...state, update: presence?.update ?? nothing }), [state, presence]);
+}
+
+/** Who is typing, by the name of the channel that says it (`room:1:typing`), and to say so oneself. `null`: none. */
+export function useTyping(
+  name: string | null,
+): { readonly typists: readonly Typist[] } & Pick<Typing, 'start' | 'stop'> {
+  const realtime = useRealtime();
+  const typing = useMemo(() => (name === null ? null : realtime.typing(name)), [realtime, name]);
+  const typists = useShared(typing, NO_TYPISTS);
+  return useMemo(() => ({ typists, start: typing?.start ?? ignore, stop: typing?.stop ?? ignore }), [typists, typing]);
+}
+
+const ignore = () => {};
+const nothing = async () => {};
 
 /** The hooks of an app whose channels are typed by `S`. */
 export interface Hooks<S extends Schema> {
@@ -189,6 +226,8 @@ export interface Hooks<S extends Schema> {
     options?: StreamOptions<T, Message<S, C>>,
   ) => StreamState<T>;
   readonly useLiveQuery: typeof useLiveQuery;
+  readonly usePresence: typeof usePresence;
+  readonly useTyping: typeof useTyping;
 }
 
 /** The hooks above, typed by the app's channels; they are the same functions, and share one provider. */
@@ -201,4 +240,6 @@ export const createHooks = <S extends Schema = AnySchema>(): Hooks<S> =>
     useChannel,
     useStream,
     useLiveQuery,
+    usePresence,
+    useTyping,
   }) as unknown as Hooks<S>;

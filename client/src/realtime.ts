@@ -1,10 +1,15 @@
 /** A page's end of the connection: who wants to hear what, and what the page holds already. */
 
+import { createCredentials } from './credentials';
 import { compare } from './cursor';
+import { createEmit } from './emit';
 import { createFetch } from './fetch';
+import { guard } from './guard';
 import { concerns, toKey } from './keys';
 import { openLink, type Link } from './link';
-import type { Config, Follow, ToTab } from './protocol';
+import { createPresence } from './presence';
+import { PRESENCE, type Config, type Follow, type ToTab } from './protocol';
+import { createTyping } from './typing';
 import type {
   AnySchema,
   ChannelHandlers,
@@ -18,6 +23,7 @@ import type {
   Schema,
   Stale,
   Status,
+  Store,
 } from './types';
 
 /** How long what nobody listens to any more is kept: React's StrictMode and page changes come back at once. */
@@ -54,6 +60,7 @@ interface Followed {
 export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOptions = {}): Realtime<S> => {
   // An empty one is nobody's, as of a page that knows no user.
   const { headers, identity, share = !headers || !!identity, debug, onUnauthorized } = options;
+  const mode = options.credentials ?? 'same-origin';
   const backoff = options.backoff === false ? { maxAttempts: 0 } : options.backoff;
   const mount = new URL(options.url ?? mounted(), globalThis.location?.href ?? 'http://localhost').href.replace(/\/+$/, '');
   const log = (...what: unknown[]) =>
@@ -96,6 +103,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   };
 
   const requests = createFetch(mount, () => !live, hold, () => scheduled && change());
+  const credentials = createCredentials(options, log);
 
   /** The cursor of what the page has just fetched; of all that it holds, before it hears anything. */
   const held = () => {
@@ -108,7 +116,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
 
   const config = (): Config => ({
     url: mount,
-    credentials: options.credentials ?? 'same-origin',
+    credentials: mode,
     headers: !!headers,
     unauthorized: !!onUnauthorized,
     initial: backoff?.initial ?? 1_000,
@@ -126,7 +134,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
         const has = [...followed.handlers.values()].reduce((least, { since }) => lower(least, since), followed.held);
         followed.since = has ?? followed.since;
       }
-      return [name, place(followed)];
+      return [name, name.startsWith(PRESENCE) ? undefined : place(followed)];
     }),
   ];
 
@@ -241,8 +249,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
 
   const answer = async (n: number, what: 'headers' | 'unauthorized') => {
     try {
-      const value = what === 'headers' ? Object.fromEntries(new Headers(await headers?.())) : await onUnauthorized?.();
-      link!.send({ t: 'reply', n, value: what === 'headers' ? value : value !== false });
+      link!.send({ t: 'reply', n, value: await (what === 'headers' ? credentials.headers() : credentials.renew()) });
     } catch (error) {
       log(what, error);
       link!.send({ t: 'reply', n, error: true });
@@ -337,7 +344,12 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     else letGo = setTimeout(change, LINGER_MS);
   };
 
-  const channel = (name: string, given: ChannelHandlers<any> | ((said: any) => void), { since }: ChannelOptions = {}) => {
+  const channel = (
+    name: string,
+    given: ChannelHandlers<any> | ((said: any) => void),
+    { since }: ChannelOptions = {},
+    lingerMs = LINGER_MS,
+  ) => {
     // A set of its own for each subscriber, also when two of them give the same.
     const handlers = typeof given === 'function' ? { onMessage: given } : { ...given };
     const subscriber: Subscriber = { since };
@@ -361,17 +373,29 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     return once(() => {
       followed.handlers.delete(handlers);
       if (followed.handlers.size) return;
-      followed.lingers = setTimeout(() => {
+      const letGo = () => {
         channels.delete(name);
         // At once: whoever follows it in the next moment is a new one, and waits for a word of the relay.
         if (joined) tell();
         else change();
-      }, LINGER_MS);
+      };
+      if (lingerMs) followed.lingers = setTimeout(letGo, lingerMs);
+      else letGo();
     });
   };
 
   const changes = <T>(name: string, listener: (change: DataChangeEvent<T>) => void) =>
     channel(name, (said) => said.event === 'data_change' && listener(said.data));
+
+  const emit = createEmit((init) => requests.fetch(`${mount}/emit`, { ...init, credentials: mode }), credentials);
+  const watched: Store<Status> = {
+    subscribe(watcher) {
+      const own = () => watcher();
+      watchers.add(own);
+      return () => watchers.delete(own);
+    },
+    getSnapshot: () => status,
+  };
 
   return {
     onRevalidate(one: KeyLike | ((stale: Stale) => void), other?: (stale: Stale) => void) {
@@ -388,14 +412,10 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     resource: (name, listener) => changes(`resource:${name}`, listener),
     invalidate: (key) => notify({ keys: [toKey(key)], own: true }),
     fetch: requests.fetch,
-    status: {
-      subscribe(watcher) {
-        const own = () => watcher();
-        watchers.add(own);
-        return () => watchers.delete(own);
-      },
-      getSnapshot: () => status,
-    },
+    emit: (name, event, data) => emit(name, event, data),
+    presence: createPresence((name, heard) => channel(PRESENCE + name, heard, {}, 0), watched, emit, LINGER_MS),
+    typing: createTyping(channel, emit, LINGER_MS, log),
+    status: watched,
     connect() {
       enabled = true;
       listen();
@@ -429,15 +449,4 @@ const once = (undo: () => void) => {
     if (!done) undo();
     done = true;
   };
-};
-
-/** One listener's error is not the others'. */
-const guard = (call: () => void) => {
-  try {
-    call();
-  } catch (error) {
-    setTimeout(() => {
-      throw error;
-    });
-  }
 };

@@ -10,8 +10,9 @@
  */
 
 import { compare } from './cursor';
+import { foldPresence, type Present } from './presence-fold';
+import { PRESENCE, type Config, type Follow, type Gap, type Revalidated, type Said, type ToRelay, type ToTab } from './protocol';
 import { openStream, type End, type Hello, type Stream } from './stream';
-import type { Config, Follow, Gap, Revalidated, Said, ToRelay, ToTab } from './protocol';
 import type { Status } from './types';
 
 type Frame = (Revalidated | Said | Gap) & { cursor?: string | undefined };
@@ -80,6 +81,9 @@ export const createRelay = (lingerMs: number) => {
   let floor: string | undefined;
   let ring: Entry[] = [];
   let chars = 0;
+
+  /** Who is present, by what a tab follows to hear it; of what the stream brings, since it said so. */
+  const present = new Map<string, Present | undefined>();
 
   let failures = 0;
   let maxAttempts: number | undefined;
@@ -185,10 +189,13 @@ export const createRelay = (lingerMs: number) => {
     if (turn !== opening) return;
     opening = 0;
     from = start();
-    const there = [...tabs];
+    const here = [...tabs];
 
     const query = new URLSearchParams();
-    if (asked[0]) query.set('channels', asked.join());
+    const there = asked.filter(isPresence).map(bare);
+    const names = asked.filter((name) => !isPresence(name));
+    if (names[0]) query.set('channels', names.join());
+    if (there[0]) query.set('presence', there.join());
     if (current) query.set('replaces', session);
     const init: RequestInit = {
       headers: {
@@ -202,7 +209,7 @@ export const createRelay = (lingerMs: number) => {
     const stream: Stream = openStream(`${config.url}/events?${query}`, init, patience, {
       event(name, data, id, size) {
         if (name === 'hello') {
-          if (stream !== current) for (const tab of there) tab.stranger = false;
+          if (stream !== current) for (const tab of here) tab.stranger = false;
           hello(stream, data, id);
         } else if (stream === current) frame(name, data, id, size);
       },
@@ -309,6 +316,7 @@ export const createRelay = (lingerMs: number) => {
     next?.close();
     current?.close();
     next = current = undefined;
+    present.clear();
   };
 
   // --- What the stream says --------------------------------------------------------------------------------
@@ -337,10 +345,16 @@ export const createRelay = (lingerMs: number) => {
       if (!from) for (const tab of tabs) if (isLive(tab, '')) tab.post(gap);
     }
     become(live);
-    const denied = new Set(said.denied.map(({ channel }) => channel));
-    const follows = (name: string) => !name || (asked!.includes(name) && !denied.has(name));
+    // Of one name the channel may be open, and who is present in it not: of a `join` that was refused.
+    const open = new Set([...said.channels, ...(said.presence ?? []).map((name) => PRESENCE + name)]);
+    const denied = asked!.flatMap((channel) => {
+      const code = !open.has(channel) && said.denied.find((one) => one.channel === bare(channel))?.code;
+      return code ? { channel, code } : [];
+    });
+    const follows = (name: string) => !name || (asked!.includes(name) && !denied.some(({ channel }) => channel === name));
+    for (const name of present.keys()) if (!follows(name)) present.delete(name);
     settle(follows, (since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
-    deny(said.denied);
+    deny(denied);
     gather();
   };
 
@@ -365,6 +379,10 @@ export const createRelay = (lingerMs: number) => {
         opened.push([name, resumed]);
       }
       if (opened[0]) tab.post({ t: 'open', opened, now, spreadMs, cursor });
+      for (const [channel] of opened) {
+        const data = present.get(channel);
+        if (data) tab.post({ t: 'message', channel, event: 'presence', data, id: undefined });
+      }
     }
   };
 
@@ -379,6 +397,10 @@ export const createRelay = (lingerMs: number) => {
     }
     if (id) advance(id);
     said.cursor = cursor;
+    if (said.t === 'message' && /^presence(_update)?$/.test(said.event)) {
+      said.channel = PRESENCE + said.channel;
+      present.set(said.channel, foldPresence(present.get(said.channel), said.event, said.data));
+    }
     for (const tab of tabs) if (hears(tab, said)) tab.post(said);
   };
 
@@ -426,8 +448,9 @@ export const createRelay = (lingerMs: number) => {
       if (tab.follows.has(name)) continue;
       tab.follows.set(name, { since, live: false });
       // Also one that another tab follows: the server may have a value for who comes, or refuse by now.
-      if (name) anew = true;
+      if (name && !(isPresence(name) && (present.has(name) || next || opening))) anew = true;
     }
+    if (current) settle((name) => present.has(name), () => false, cursor, 0);
     gather();
   };
 
@@ -493,3 +516,6 @@ export const createRelay = (lingerMs: number) => {
     };
   };
 };
+
+const isPresence = (name: string) => name.startsWith(PRESENCE);
+const bare = (name: string) => (isPresence(name) ? name.slice(1) : name);

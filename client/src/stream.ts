@@ -5,6 +5,7 @@
  */
 
 import { createParser } from 'eventsource-parser';
+import { retryAfter } from './retry-after';
 
 /** What `hello` says; see docs/wire.md of the crate. */
 export interface Hello {
@@ -15,6 +16,8 @@ export interface Hello {
   spreadMs: number;
   maxAttempts?: number;
   channels: string[];
+  /** Of the channels whose presence was asked for, those where it is heard. */
+  presence?: string[];
   denied: { channel: string; code: string }[];
 }
 
@@ -109,12 +112,4 @@ export const openStream = (url: string, init: RequestInit, patience: number, on:
   read().catch(({ message }: Error) => end({ reason: message }));
 
   return { close, check };
-};
-
-/** `Retry-After` in ms: seconds or a date (RFC 9110, 10.2.3). */
-const retryAfter = (headers: Headers): number | undefined => {
-  const value = headers.get('retry-after');
-  const ms = value ? +value * 1_000 || Date.parse(value) - Date.now() : 0;
-  // No timer can wait for longer than 24 days.
-  return ms > 0 ? Math.min(ms, 1e9) : undefined;
 };

@@ -42,7 +42,7 @@ export interface Status {
 export interface Stale {
   /** `[[]]`: everything. */
   readonly keys: readonly Key[];
-  /** True when a request that this page made with `realtime.fetch` changed them. */
+  /** True when a request that this page made with `realtime.fetch` or `realtime.emit` changed them. */
   readonly own: boolean;
   /**
    * Set when it is not known what changed, and everything may be stale: the server's reason (`evicted`, `unknown`,
@@ -121,6 +121,52 @@ export interface DataChangeEvent<T = unknown> {
   readonly version?: number;
 }
 
+/** Somebody who is present in a channel: a user, with however many tabs. */
+export interface PresenceUser<Info = unknown, Meta = unknown> {
+  readonly userId: string;
+  /** What the server tells of the user. */
+  readonly info?: Info;
+  /** What the user said with `update`. */
+  readonly meta?: Meta;
+}
+
+/** Who is present in a channel. */
+export interface PresenceState<Info = unknown, Meta = unknown> {
+  /** Sorted by `userId`, with oneself; in a channel of more than 200, by default, some of them. */
+  readonly users: readonly PresenceUser<Info, Meta>[];
+  /** How many there are. */
+  readonly count: number;
+  /** There are more than `users`. */
+  readonly more: boolean;
+  /** The server has said who is there. It stays while the connection is lost for a while, and `users` with it. */
+  readonly ready: boolean;
+  /** The server does not let this user in: `accessdenied`, `malformed`, or what the app refused with. */
+  readonly denied: { readonly code: string } | undefined;
+}
+
+/** Who is present in a channel; its watchers are present themselves, where they are signed in. */
+export interface Presence<Info = unknown, Meta = unknown> extends Store<PresenceState<Info, Meta>> {
+  /**
+   * Tells the others `meta` about oneself, in place of what was told before; `null`: nothing. Not before `ready`: who is
+   * not present is refused with the code `notpresent`.
+   */
+  readonly update: (meta: Meta | null) => Promise<void>;
+}
+
+/** Somebody who is typing. */
+export interface Typist {
+  readonly userId: string;
+  readonly userName: string;
+}
+
+/** Who is typing in a channel, without oneself. */
+export interface Typing extends Store<readonly Typist[]> {
+  /** Oneself is: to be called at each keystroke, of which one in 2 s is sent. Ends 4 s after the last. */
+  readonly start: () => void;
+  /** Oneself is not any more: what was typed is sent, or gone. */
+  readonly stop: () => void;
+}
+
 /** What `realtime.fetch` takes beside the platform's own. */
 export interface RealtimeRequestInit extends RequestInit {
   /** Do not tell this page's callbacks what this very request made stale: the page shows it already. */
@@ -143,12 +189,12 @@ export interface RealtimeOptions {
    * Where the service is mounted. Default: the directory of `client.js` where the crate serves it, else `/realtime`.
    */
   url?: string | URL | undefined;
-  /** Headers for the stream's request, asked for before every attempt: `{ authorization: … }`. Never in the URL. */
+  /** Headers for the stream and for `emit`, asked for before every attempt: `{ authorization: … }`. Never in the URL. */
   headers?: (() => HeadersInit | Promise<HeadersInit>) | undefined;
   /**
-   * The server answered 401. Refresh the credentials, within 10 s; the stream is tried once more, unless this returns
-   * `false` or throws. Without it, or at a second 401, the connection is closed. Where the user has to sign in again,
-   * return `false`, and call `connect()` afterwards.
+   * The server answered 401. Refresh the credentials, within 10 s; the stream, or what was emitted, is tried once more,
+   * unless this returns `false` or throws. Without it, or at a second 401, the connection is closed. Where the user has
+   * to sign in again, return `false`, and call `connect()` afterwards.
    */
   onUnauthorized?: (() => unknown) | undefined;
   /**
@@ -172,7 +218,7 @@ export interface RealtimeOptions {
    * unknown age, so that the first stream counts as a gap, whatever `fetch` brought.
    */
   cursor?: string | undefined;
-  /** Of the stream's request; default `same-origin`. `include` for a mount of another origin with cookies. */
+  /** Of the stream and of `emit`; default `same-origin`. `include` for a mount of another origin with cookies. */
   credentials?: RequestCredentials | undefined;
 }
 
@@ -203,6 +249,21 @@ export interface Realtime<S extends Schema = AnySchema> {
 
   /** Follows the changes of all records of a resource: the channel `resource:{name}`. */
   readonly resource: <T = unknown>(name: string, listener: (change: DataChangeEvent<T>) => void) => Unsubscribe;
+
+  /**
+   * Sends an event to the server's handler for the channel: a request of its own, which waits for no stream. Resolves
+   * with the handler's answer; rejects with an `EmitError`: its `status`, `code` and `message` are the server's.
+   */
+  readonly emit: <T = unknown>(channel: string, event: string, data?: unknown) => Promise<T>;
+
+  /**
+   * Who is present in a channel. Whoever watches it is, until a second after the last watcher of the page left; the
+   * server lets a user go some seconds after the last page did. It does not follow the channel.
+   */
+  readonly presence: <Info = unknown, Meta = unknown>(name: string) => Presence<Info, Meta>;
+
+  /** Who is typing, by the name of the channel that says it: `room:1:typing`. It is followed while it is watched. */
+  readonly typing: (name: string) => Typing;
 
   /** Calls the callbacks of this page as if the server had said that `key` is stale. */
   readonly invalidate: (key: KeyLike) => void;
