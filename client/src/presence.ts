@@ -8,7 +8,6 @@ import type { ChannelHandlers, PresenceState, Realtime, Status, Store, Unsubscri
 /** {@link PresenceState} of no channel. */
 export const NOBODY: PresenceState = { users: [], count: 0, more: false, ready: false, denied: undefined };
 
-/** `follow`: ends at once with its undoing, so that whoever follows again is told all anew. */
 export const createPresence = (
   follow: (name: string, handlers: ChannelHandlers<any>) => Unsubscribe,
   status: Store<Status>,

@@ -387,6 +387,8 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
   const changes = <T>(name: string, listener: (change: DataChangeEvent<T>) => void) =>
     channel(name, (said) => said.event === 'data_change' && listener(said.data));
 
+  /** For what lingers itself: ends at once with its undoing, so that who follows again is told all anew. */
+  const follow = (name: string, handlers: ChannelHandlers<any>) => channel(name, handlers, {}, 0);
   const emit = createEmit((init) => requests.fetch(`${mount}/emit`, { ...init, credentials: mode }), credentials);
   const watched: Store<Status> = {
     subscribe(watcher) {
@@ -413,8 +415,8 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     invalidate: (key) => notify({ keys: [toKey(key)], own: true }),
     fetch: requests.fetch,
     emit: (name, event, data) => emit(name, event, data),
-    presence: createPresence((name, heard) => channel(PRESENCE + name, heard, {}, 0), watched, emit, LINGER_MS),
-    typing: createTyping(channel, emit, LINGER_MS, log),
+    presence: createPresence((name, heard) => follow(PRESENCE + name, heard), watched, emit, LINGER_MS),
+    typing: createTyping(follow, emit, LINGER_MS, log),
     status: watched,
     connect() {
       enabled = true;

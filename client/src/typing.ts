@@ -14,7 +14,7 @@ const EXPIRES_MS = 6_000;
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
 export const createTyping = (
-  channel: (name: string, handlers: ChannelHandlers<any>) => Unsubscribe,
+  follow: (name: string, handlers: ChannelHandlers<any>) => Unsubscribe,
   emit: Emit,
   lingerMs: number,
   log: (...what: unknown[]) => void,
@@ -25,7 +25,7 @@ export const createTyping = (
       clearTimeout(timers.get(userId));
       if (timers.delete(userId)) store.set(store.getSnapshot().filter((typist) => typist.userId !== userId));
     };
-    const off = channel(name, {
+    const off = follow(name, {
       onMessage({ event, data }) {
         if (event !== 'typing') return;
         const { userId, userName, isTyping } = data;

@@ -4,7 +4,11 @@
  */
 
 import { concerns, toKey } from '../src/keys';
-import type { AnySchema, ChannelHandlers, Key, KeyLike, Realtime, Schema, Stale, Status } from '../src/types';
+import { lazyStore, type LazyStore } from '../src/lazy-store';
+import { NOBODY } from '../src/presence';
+import type {
+  AnySchema, ChannelHandlers, Key, KeyLike, PresenceState, Realtime, Schema, Stale, Status, Typist,
+} from '../src/types';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 type Heard = ChannelHandlers<any>;
@@ -34,6 +38,13 @@ export interface Fake<S extends Schema = AnySchema> {
   lose(name: string, reason?: string): void;
   publish(name: string, event: string, data: unknown): void;
   setStatus(status: Status): void;
+  /** Who is present in a channel, or typing. */
+  present(name: string, state: Partial<PresenceState>): void;
+  type(name: string, typists: readonly Typist[]): void;
+  /** Whose presence or typing is watched. */
+  watched(): string[];
+  /** What the page said of itself: `['update', name, meta]`, `['start', name]`, `['stop', name]`. */
+  readonly told: unknown[][];
 }
 
 export function fake<S extends Schema = AnySchema>(): Fake<S> {
@@ -43,6 +54,15 @@ export function fake<S extends Schema = AnySchema>(): Fake<S> {
   let status: Status = { state: 'open' };
   let subscribed = 0;
   let offset = 0;
+
+  const present = new Map<string, LazyStore<PresenceState>>();
+  const typing = new Map<string, LazyStore<readonly Typist[]>>();
+  const told: unknown[][] = [];
+  const of = <T>(stores: Map<string, LazyStore<T>>, name: string, initial: T) => {
+    const store = stores.get(name) ?? lazyStore(initial, () => () => {});
+    stores.set(name, store);
+    return store;
+  };
 
   const add = <T>(set: Set<T>, entry: T) => {
     set.add(entry);
@@ -73,6 +93,15 @@ export function fake<S extends Schema = AnySchema>(): Fake<S> {
     invalidate: (key: KeyLike) => say({ keys: [toKey(key)], own: true }),
     fetch: (input: RequestInfo | URL, init?: RequestInit) => fetch(input, init),
     status: { subscribe: (listener: () => void) => add(watchers, listener), getSnapshot: () => status },
+    presence: (name: string) => ({
+      ...of(present, name, NOBODY),
+      update: async (meta: unknown) => void told.push(['update', name, meta]),
+    }),
+    typing: (name: string) => ({
+      ...of(typing, name, []),
+      start: () => void told.push(['start', name]),
+      stop: () => void told.push(['stop', name]),
+    }),
     connect: () => {},
     disconnect: () => {},
   };
@@ -95,5 +124,9 @@ export function fake<S extends Schema = AnySchema>(): Fake<S> {
       status = now;
       [...watchers].forEach(watcher => watcher());
     },
+    present: (name, state) => of(present, name, NOBODY).set({ ...NOBODY, ready: true, ...state }),
+    type: (name, typists) => of(typing, name, []).set(typists),
+    watched: () => [...present, ...typing].flatMap(([name, store]) => (store.isWatched() ? [name] : [])),
+    told,
   };
 }

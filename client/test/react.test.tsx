@@ -3,7 +3,8 @@ import { act, cleanup, configure, render, renderHook } from '@testing-library/re
 import type { ReactNode } from 'react';
 import { afterEach, beforeEach, expect, expectTypeOf, test, vi } from 'vitest';
 import {
-  createHooks, RealtimeProvider, useChannel, useLiveQuery, useRealtime, useRealtimeStatus, useRevalidate, useStream,
+  createHooks, RealtimeProvider, useChannel, useLiveQuery, usePresence, useRealtime, useRealtimeStatus, useRevalidate, useStream,
+  useTyping,
 } from '../src/react';
 import type { StreamOptions } from '../src/react';
 import type { Message, Realtime } from '../src/types';
@@ -324,6 +325,45 @@ interface App {
   announcements: { announcement: { text: string }; count: number };
   [room: `room:${string}`]: { said: { id: number; text: string } };
 }
+
+test('usePresence: who is there, while it is mounted; the same object until that changes (F4, F5)', async () => {
+  let renders = 0;
+  const view = hook(({ name }: { name: string | null }) => (renders++, usePresence<{ name: string }, string>(name)), { name: 'room:1' as string | null });
+  expect(view.result.current).toMatchObject({ users: [], count: 0, more: false, ready: false, denied: undefined });
+  expect(server.watched()).toEqual(['room:1']);
+  await act(async () => server.present('room:1', { users: [{ userId: 'ann', info: { name: 'Ann' } }], count: 1 }));
+  expect(view.result.current.users.map(({ info }) => info?.name)).toEqual(['Ann']);
+  expect(view.result.current.ready).toBe(true);
+  const before = view.result.current;
+  view.rerender({ name: 'room:1' });
+  expect(view.result.current).toBe(before);
+  await act(() => view.result.current.update('away'));
+  await act(async () => server.present('room:1', { denied: { code: 'full' }, ready: false }));
+  expect(view.result.current.denied).toEqual({ code: 'full' });
+  view.rerender({ name: 'room:2' });
+  await act(() => view.result.current.update('back'));
+  expect(server.watched()).toEqual(['room:2']);
+  view.rerender({ name: null });
+  await act(() => view.result.current.update('nowhere'));
+  expect([view.result.current.ready, server.watched()]).toEqual([false, []]);
+  expect(server.told).toEqual([['update', 'room:1', 'away'], ['update', 'room:2', 'back']]);
+});
+
+test('useTyping: who types, and to say so, with functions that stay the same (C10)', async () => {
+  const view = hook(({ name }: { name: string | null }) => useTyping(name), { name: 'room:1:typing' as string | null });
+  const { start, stop } = view.result.current;
+  expect(view.result.current.typists).toEqual([]);
+  await act(async () => server.type('room:1:typing', [{ userId: 'ann', userName: 'Ann' }]));
+  expect(view.result.current).toEqual({ typists: [{ userId: 'ann', userName: 'Ann' }], start, stop });
+  start();
+  stop();
+  expect(server.told).toEqual([['start', 'room:1:typing'], ['stop', 'room:1:typing']]);
+  view.rerender({ name: null });
+  view.result.current.start();
+  view.result.current.stop();
+  expect([view.result.current.typists, server.watched(), server.told.length]).toEqual([[], [], 2]);
+  view.unmount();
+});
 
 test('createHooks gives the same hooks, typed by the app\'s channels', async () => {
   const app = fake<App>();

@@ -19,6 +19,8 @@ export interface Asked {
   readonly aborted: boolean;
   /** Of its query, sorted. */
   readonly channels: string[];
+  /** The same, of whose presence it asks for. */
+  readonly presence: string[];
   readonly cursor: string | null;
   /** Answers with anything. */
   answer(status: number, headers?: Record<string, string>, body?: string): Promise<void>;
@@ -29,6 +31,10 @@ export interface Asked {
   hello(said?: Partial<Hello>): Promise<void>;
   revalidate(keys: unknown[][], more?: { id?: string; origin?: string; spreadMs?: number }): Promise<void>;
   message(id: string | undefined, channel: string, data: unknown, event?: string): Promise<void>;
+  /** A snapshot of who is present. */
+  present(channel: string, users: readonly unknown[], count?: number): Promise<void>;
+  /** What changed of it. */
+  moved(channel: string, changes: { joined?: unknown[]; left?: string[]; updated?: unknown[]; count: number }): Promise<void>;
   gap(reason: string, more?: { id?: string; channels?: string[]; spreadMs?: number }): Promise<void>;
   /** The heartbeat. */
   cursorAt(id: string): Promise<void>;
@@ -48,6 +54,7 @@ interface Hello {
   heartbeatMs: number;
   spreadMs: number;
   maxAttempts: number;
+  channels: string[];
   denied: { channel: string; code: string }[];
   retry: number;
 }
@@ -80,6 +87,8 @@ afterEach(async () => {
   vi.unstubAllGlobals();
   vi.restoreAllMocks();
 });
+
+const names = (url: URL, what: string) => (url.searchParams.get(what) ?? '').split(',').filter(Boolean);
 
 const stream = (input: string, init: RequestInit): Promise<Response> => {
   const url = new URL(input);
@@ -115,7 +124,8 @@ const stream = (input: string, init: RequestInit): Promise<Response> => {
     get aborted() {
       return aborted;
     },
-    channels: (url.searchParams.get('channels') ?? '').split(',').filter(Boolean).sort(),
+    channels: names(url, 'channels').sort(),
+    presence: names(url, 'presence').sort(),
     cursor: headers.get('last-event-id'),
     async answer(status, headers, body) {
       settle.resolve(new Response(body ?? null, { status, ...(headers && { headers }) }));
@@ -128,14 +138,16 @@ const stream = (input: string, init: RequestInit): Promise<Response> => {
     write,
     async hello({ id = headers.get('last-event-id') ?? 'e-0', retry = 2_000, denied = [], ...said } = {}) {
       const resumed = said.resumed ?? headers.has('last-event-id');
-      const channels = (url.searchParams.get('channels') ?? '').split(',').filter(Boolean);
+      const open = (name: string) => !denied.some(({ channel }) => channel === name);
+      const presence = names(url, 'presence');
       const data = {
         session: `s${asked.length}`,
         resumed,
         live: true,
         heartbeatMs: 15_000,
         spreadMs: 0,
-        channels: channels.filter((name) => !denied.some(({ channel }) => channel === name)),
+        channels: names(url, 'channels').filter(open),
+        ...(presence.length && { presence: presence.filter(open) }),
         denied,
         ...said,
       };
@@ -143,6 +155,9 @@ const stream = (input: string, init: RequestInit): Promise<Response> => {
     },
     revalidate: (keys, { id, ...more } = {}) => event('revalidate', { keys, spreadMs: 0, ...more }, id),
     message: (id, channel, data, name = 'said') => event('message', { channel, event: name, data }, id),
+    present: (channel, users, count = users.length) =>
+      event('message', { channel, event: 'presence', data: { users, count, ...(count > users.length && { more: true }) } }, undefined),
+    moved: (channel, data) => event('message', { channel, event: 'presence_update', data }, undefined),
     gap: (reason, { id, ...more } = {}) =>
       // Its id comes after its data, in the same frame.
       write(`event: gap\ndata: ${JSON.stringify({ reason, spreadMs: 0, ...more })}\n${id ? `id: ${id}\n` : ''}\n`),

@@ -1,6 +1,9 @@
 /** What the types promise; `npm run types` reads it, nothing runs it. */
 
-import { createRealtime, type DataChangeEvent, type Message, type Stale, type Status, type Store } from '../src/index';
+import {
+  createRealtime, EmitError, type DataChangeEvent, type Message, type PresenceState, type PresenceUser, type Stale, type Status,
+  type Store, type Typist,
+} from '../src/index';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const is = <_ extends true>() => {};
@@ -67,6 +70,27 @@ realtime.onRevalidate(({ keys }) => keys.length);
 realtime.onRevalidate(7, () => {});
 const leave: () => void = realtime.onRevalidate('posts', () => {});
 leave();
+
+// What a client says is not what the server says: any event, any data, and an answer of the caller's type.
+void realtime.emit('room:1', 'said', { text: 'hi' }).then((answer) => is<Same<typeof answer, unknown>>());
+void realtime.emit<{ id: number }>('room:1', 'wave').then(({ id }) => is<Same<typeof id, number>>());
+void realtime.emit('room:1', 'said').catch((error: unknown) => {
+  if (error instanceof EmitError) is<Same<typeof error.retryAfterMs, number | undefined>>();
+});
+
+// Who is there: what the server tells of them, and what they tell themselves.
+const presence = realtime.presence<{ name: string }, 'away'>('room:1');
+is<Same<ReturnType<typeof presence.getSnapshot>['users'], readonly PresenceUser<{ name: string }, 'away'>[]>>();
+void presence.update('away').then((nothing) => is<Same<typeof nothing, void>>());
+void presence.update(null);
+// @ts-expect-error: nothing else
+void presence.update('back');
+const anybody: Store<PresenceState> = realtime.presence('anywhere');
+anybody.getSnapshot().denied?.code;
+const { start, stop, ...typing } = realtime.typing('room:1:typing');
+is<Same<ReturnType<typeof typing.getSnapshot>, readonly Typist[]>>();
+start();
+stop();
 
 // As `useSyncExternalStore` takes it, without `this`.
 const { subscribe, getSnapshot }: Store<Status> = realtime.status;

@@ -454,3 +454,28 @@ test('so is one that fails to load', async () => {
   await newest();
   expect(requests()).toHaveLength(1);
 });
+
+test('messages without an id are for who is there: they move no cursor, and nobody is told them later', async () => {
+  const { realtime } = await first();
+  const one = follow(realtime, 'room:1:typing');
+  const second = await newest();
+  await second.hello();
+  await second.message('e-3', 'room:1:typing', 3);
+  await second.message(undefined, 'room:1:typing', 'ann');
+  const other = page({ ...ANN, cursor: 'e-3' });
+  const keys = listen(other);
+  const two = follow(other, 'room:1:typing');
+  const third = await newest();
+  expect(third.cursor).toBe('e-3');
+  await third.hello();
+  await third.message(undefined, 'room:1:typing', 'bob');
+  await third.message(undefined, 'room:1:typing', 'bob');
+  await third.message('e-4', 'room:1:typing', 4);
+  await third.message(undefined, 'room:1:typing', 'cat');
+  await third.cut();
+  await wait(1);
+  expect(requests().at(-1)!.cursor).toBe('e-4');
+  expect(one.heard).toEqual([['open', false], 3, 'ann', 'bob', 'bob', 4, 'cat']);
+  expect(two.heard).toEqual([['open', true], 'bob', 'bob', 4, 'cat']);
+  expect(keys).toEqual([]);
+});
