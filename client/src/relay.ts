@@ -82,8 +82,10 @@ export const createRelay = (lingerMs: number) => {
   let ring: Entry[] = [];
   let chars = 0;
 
-  /** Who is present, by what a tab follows to hear it; of what the stream brings, since it said so. */
+  /** Who is present, by what a tab follows to hear it; as the stream says, or the one before, until this one did. */
   const present = new Map<string, Present | undefined>();
+  /** Of which this stream did: its changes are of its own list. */
+  const snapshots = new Set<string>();
 
   let failures = 0;
   let maxAttempts: number | undefined;
@@ -353,6 +355,7 @@ export const createRelay = (lingerMs: number) => {
     });
     const follows = (name: string) => !name || (asked!.includes(name) && !denied.some(({ channel }) => channel === name));
     for (const name of present.keys()) if (!follows(name)) present.delete(name);
+    snapshots.clear();
     settle(follows, (since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
     deny(denied);
     gather();
@@ -378,7 +381,8 @@ export const createRelay = (lingerMs: number) => {
         followed.live = true;
         opened.push([name, resumed]);
       }
-      if (opened[0]) tab.post({ t: 'open', opened, now, spreadMs, cursor });
+      // Of who is present it is told before it has heard the rest.
+      if (opened[0]) tab.post({ t: 'open', opened, now, spreadMs, cursor: isLive(tab, '') ? cursor : undefined });
       for (const [channel] of opened) {
         const data = present.get(channel);
         if (data) tab.post({ t: 'message', channel, event: 'presence', data, id: undefined });
@@ -396,9 +400,11 @@ export const createRelay = (lingerMs: number) => {
       chars += size;
     }
     if (id) advance(id);
-    said.cursor = cursor;
-    if (said.t === 'message' && /^presence(_update)?$/.test(said.event)) {
+    if (said.t !== 'message' || !/^presence(_update)?$/.test(said.event)) said.cursor = cursor;
+    else {
       said.channel = PRESENCE + said.channel;
+      if (said.event === 'presence') snapshots.add(said.channel);
+      if (!snapshots.has(said.channel)) return;
       present.set(said.channel, foldPresence(present.get(said.channel), said.event, said.data));
     }
     for (const tab of tabs) if (hears(tab, said)) tab.post(said);

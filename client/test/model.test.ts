@@ -91,17 +91,18 @@ interface Tab {
   place: Place | undefined;
   connected: boolean;
   follows: Set<Checked>;
+  attends: Set<Checked>;
   listens: Set<Checked>;
 }
 
 /** One world, from its seed; what is to object to in it. */
-const live = async (seed: number): Promise<{ objections: string[]; gaps: number; messages: number; resumed: number }> => {
+const live = async (seed: number): Promise<{ objections: string[]; gaps: number; messages: number; resumed: number; present: number }> => {
   const choose: Choose = random(seed);
   const jitter: Choose = random(seed + 1);
   vi.spyOn(Math, 'random').mockImplementation(() => jitter.below(1_000) / 1_000);
   vi.setSystemTime(1_000_000);
   const objections: string[] = [];
-  const counts = { gaps: 0, messages: 0, resumed: 0 };
+  const counts = { gaps: 0, messages: 0, resumed: 0, present: 0 };
   // Some worlds keep everything, and their server never restarts: there nothing may be told to be missing.
   const keeps = choose.is(0.4);
   const server = modelServer(choose, keeps ? 1e9 : 12, (relay, open) => {
@@ -200,6 +201,33 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
     };
   };
 
+  const attend = (tab: Tab, channel: string): Checked => {
+    const presence = tab.realtime.presence(channel);
+    let ended = false;
+    let was = presence.getSnapshot();
+    const leave = presence.subscribe(() => {
+      const now = presence.getSnapshot();
+      const ids = now.users.map(({ userId }) => userId);
+      const object = (what: string) => objections.push(`${tab.name} in ${channel}: ${what}: ${ids.join(' ')} of ${now.count}`);
+      if (ended) object('told after its end');
+      if (now === was) object('told of nothing');
+      if (was.ready && !now.ready && tab.realtime.status.getSnapshot().state !== 'closed') object('forgotten');
+      if (now.ready && !ids.includes(tab.relay)) object('without itself');
+      if (new Set(ids).size !== now.count || ids.join() !== [...ids].sort().join() || now.denied) object('no list');
+      was = now;
+      counts.present++;
+    });
+    return {
+      leave,
+      end: () => void (ended = true),
+      lacks() {
+        const { users, ready } = presence.getSnapshot();
+        const [is, should] = [users, server.present(channel)].map((list) => JSON.stringify(list));
+        return ready && is === should ? undefined : `${tab.name} in ${channel} has ${ready ? is : 'nobody'}, not ${should}`;
+      },
+    };
+  };
+
   let names = 0;
   const open = (relay: string, share: boolean, place?: Place): Tab => ({
     name: `${relay}#${++names}`,
@@ -215,6 +243,7 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
     place,
     connected: true,
     follows: new Set(),
+    attends: new Set(),
     listens: new Set(),
   });
   const tabs = [open('ann', true), open('ann', true), open('ann', true), open('bob', false), open('cat', false)];
@@ -228,6 +257,7 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
   };
   const close = (tab: Tab) => {
     while (tab.follows.size) drop(tab.follows);
+    while (tab.attends.size) drop(tab.attends);
     while (tab.listens.size) drop(tab.listens);
     tab.realtime.disconnect();
   };
@@ -237,6 +267,10 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
       tab.follows.add(follow(tab, choose.of(CHANNELS), choose.is(0.4) ? choose.of([undefined, ...places]) : undefined));
     },
     unfollow: (tab: Tab) => drop(tab.follows),
+    attend(tab: Tab) {
+      if (tab.attends.size < 3) tab.attends.add(attend(tab, choose.of(CHANNELS)));
+    },
+    depart: (tab: Tab) => drop(tab.attends),
     listen(tab: Tab) {
       if (tab.listens.size < 3) tab.listens.add(listen(tab, choose.of(KEYS), undefined));
     },
@@ -255,7 +289,7 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
       if (choose.is(0.7)) actions.follow(fresh);
     },
   };
-  const ACTIONS = Object.entries({ follow: 9, unfollow: 7, listen: 2, deafen: 1, flip: 4, reload: 2 } as const).flatMap(
+  const ACTIONS = Object.entries({ follow: 9, unfollow: 7, attend: 4, depart: 3, listen: 2, deafen: 1, flip: 4, reload: 2 } as const).flatMap(
     ([name, weight]) => Array<keyof typeof actions>(weight).fill(name as keyof typeof actions),
   );
 
@@ -264,6 +298,7 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
     for (const channel of CHANNELS) {
       if (choose.is(0.25)) said.push({ life: server.life(), channel, offset: server.say(channel) });
     }
+    if (choose.is(0.2)) server.move(choose.of(CHANNELS));
     if (choose.is(0.1)) {
       const key = choose.of(KEYS);
       changed.set(key, { life: server.life(), offset: server.change(key) });
@@ -277,13 +312,14 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
   for (const tab of tabs) {
     if (!tab.connected) actions.flip(tab);
     if (!tab.follows.size) tab.follows.add(follow(tab, choose.of(CHANNELS), undefined));
+    if (!tab.attends.size) tab.attends.add(attend(tab, choose.of(CHANNELS)));
   }
   for (let step = 0; step < 120 && !objections.length; step++) {
     server.step();
     await wait(100);
   }
-  for (const { follows, listens } of tabs) {
-    for (const checked of [...follows, ...listens]) {
+  for (const { follows, attends, listens } of tabs) {
+    for (const checked of [...follows, ...attends, ...listens]) {
       const lacks = checked.lacks();
       if (lacks) objections.push(lacks);
     }
@@ -295,17 +331,18 @@ const live = async (seed: number): Promise<{ objections: string[]; gaps: number;
   return { objections, ...counts };
 };
 
-test(`whoever subscribes hears all or of a gap, in order and once (SEED=${SEED})`, async () => {
+test(`whoever subscribes hears all or of a gap, in order and once, and knows who is present (SEED=${SEED})`, async () => {
   await import('../src/worker');
-  const sum = { gaps: 0, messages: 0, resumed: 0 };
+  const sum = { gaps: 0, messages: 0, resumed: 0, present: 0 };
   const worlds = process.env.SEED && !process.env.WORLDS ? 1 : WORLDS;
   for (let world = 0; world < worlds; world++) {
     const seed = SEED + world;
-    const { objections, gaps, messages, resumed } = await live(seed);
+    const { objections, gaps, messages, resumed, present } = await live(seed);
     expect(objections.slice(0, 3), `SEED=${seed}`).toEqual([]);
     sum.gaps += gaps;
     sum.messages += messages;
     sum.resumed += resumed;
+    sum.present += present;
   }
   // It would be silent about nothing, too.
   if (worlds > 1) for (const count of Object.values(sum)) expect(count).toBeGreaterThan(worlds);

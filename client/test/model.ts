@@ -36,6 +36,8 @@ interface Entry {
 interface Session {
   relay: string;
   channels: string[];
+  /** Where it is present. */
+  presence: string[];
   at: number;
   /** Due before anything else. */
   gap: string | undefined;
@@ -55,6 +57,9 @@ export const modelServer = (choose: Choose, history: number, onStreams: (relay: 
   let tip = 0;
   let log: Entry[] = [];
   let floors = new Map<string, number>();
+  /** Who is present without a page of ours, and who was told to be there, with their metadata. */
+  let others = new Map<string, Map<string, number>>();
+  let announced = new Map<string, Map<string, number>>();
   const sessions = new Set<Session>();
   let trouble = true;
   const encoder = new TextEncoder();
@@ -73,6 +78,31 @@ export const modelServer = (choose: Choose, history: number, onStreams: (relay: 
     return offset;
   };
 
+  const present = (channel: string) => {
+    const all = new Map(others.get(channel));
+    for (const { relay, presence, open } of sessions) if (open && presence.includes(channel)) all.set(relay, 0);
+    return all;
+  };
+  const users = (all: Map<string, number>) => [...all].sort().map(([userId, meta]) => ({ userId, meta }));
+  const presenceEvent = (channel: string, name: string, data: unknown) => event('message', { channel, event: name, data });
+  /** Tells who looks what changed of who is present. */
+  const announce = (channels: string[]) => {
+    for (const channel of channels) {
+      const before = announced.get(channel) ?? new Map<string, number>();
+      const now = present(channel);
+      announced.set(channel, now);
+      const joined = users(now).filter(({ userId }) => !before.has(userId));
+      const updated = users(now).filter(({ userId, meta }) => before.has(userId) && before.get(userId) !== meta);
+      const left = [...before.keys()].filter((userId) => !now.has(userId));
+      if (!joined.length && !updated.length && !left.length) continue;
+      for (const session of sessions) {
+        if (session.presence.includes(channel)) {
+          session.pipe += presenceEvent(channel, 'presence_update', { joined, updated, left, count: now.size });
+        }
+      }
+    }
+  };
+
   const open = (relay: string) => [...sessions].filter((one) => one.relay === relay && one.open).length;
   const close = (session: Session, error: unknown) => {
     if (!session.open) return;
@@ -80,6 +110,7 @@ export const modelServer = (choose: Choose, history: number, onStreams: (relay: 
     session.fail(error);
     session.body?.error(error);
     sessions.delete(session);
+    announce(session.presence);
   };
   const event = (name: string, data: unknown, id?: string) =>
     `${id ? `id: ${id}\n` : ''}event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
@@ -125,12 +156,24 @@ export const modelServer = (choose: Choose, history: number, onStreams: (relay: 
     cursor: () => id(tip),
     say: (channel: string) => append({ channel }),
     change: (key: string) => append({ key }),
+    /** Somebody else comes, goes, or says something else. */
+    move(channel: string) {
+      const there = others.get(channel) ?? new Map<string, number>();
+      others.set(channel, there);
+      const userId = `u${choose.below(5)}`;
+      if (there.has(userId) && choose.is(0.5)) there.delete(userId);
+      else there.set(userId, choose.below(3));
+      announce([channel]);
+    },
+    present: (channel: string) => users(present(channel)),
     /** The messages of a channel after a place, whether they are kept or not. */
     restart() {
       life++;
       tip = choose.below(50);
       log = [];
       floors = new Map();
+      others = new Map();
+      announced = new Map();
       for (const session of sessions) close(session, new TypeError('network error'));
     },
     open,
@@ -149,6 +192,7 @@ export const modelServer = (choose: Choose, history: number, onStreams: (relay: 
         const session: Session = {
           relay,
           channels: (url.searchParams.get('channels') ?? '').split(',').filter(Boolean),
+          presence: (url.searchParams.get('presence') ?? '').split(',').filter(Boolean),
           at: tip,
           gap: undefined,
           pipe: '',
@@ -187,10 +231,17 @@ export const modelServer = (choose: Choose, history: number, onStreams: (relay: 
               heartbeatMs: HEARTBEAT_MS,
               spreadMs: 0,
               channels: session.channels,
+              ...(session.presence.length && { presence: session.presence }),
               denied: [],
             },
             cursor && !known ? undefined : id(session.at),
           );
+        // It is there itself. What it hears before the snapshot is in the snapshot.
+        announce(session.presence);
+        for (const channel of session.presence) {
+          const there = users(present(channel));
+          session.pipe += presenceEvent(channel, 'presence', { users: there, count: there.length });
+        }
       });
     },
   };

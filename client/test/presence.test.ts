@@ -83,14 +83,15 @@ test('of a crowd some are named, and all are counted', async () => {
   expect(told.slice(1)).toEqual(['ann bob of 201+', 'ann bob of 202+', 'ann of 1']);
 });
 
-test('a change before the first snapshot is none', async () => {
-  random(0);
-  const { told } = watch(page());
-  const stream = await newest();
-  await stream.hello();
-  await stream.moved('room:1', { joined: [bob], count: 2 });
-  await stream.present('room:1', [ann]);
-  expect(told).toEqual(['ann of 1']);
+test('a change before the list of its stream is none', async () => {
+  const { told, stream } = await inRoom();
+  await stream.cut();
+  await wait(1);
+  const second = requests().at(-1)!;
+  await second.hello();
+  await second.moved('room:1', { joined: [cat], count: 2 });
+  await second.present('room:1', [ann, cat]);
+  expect(told).toEqual(['ann bob of 2', 'ann cat of 2']);
 });
 
 test('the channel of the same name hears nothing of it, nor is it asked for', async () => {
@@ -264,6 +265,32 @@ test('a tab that comes late is told at once who is there, without a stream, and 
   expect(other.told).toEqual(['ann cat of 2', 'ann of 1']);
   expect(told).toEqual(['ann bob of 2', 'ann cat of 2', 'ann of 1']);
   expect(requests()).toHaveLength(1);
+});
+
+test('to be told who is there is not to have heard the rest: what a tab lacks, it is still given', async () => {
+  shareWorkers();
+  let { stream } = await inRoom(TAB);
+  const realtime = page({ ...TAB, cursor: 'e-3' });
+  const { told } = watch(realtime);
+  const { heard } = follow(realtime, 'news');
+  for (const [cursor, id] of [['e-3', 'e-7'], ['e-7', 'e-a']] as const) {
+    await stream.cursorAt('e-9');
+    await wait(11);
+    await wait(1);
+    await stream.moved('room:1', { joined: [cat], count: 3 });
+    expect(told.at(-1)).toBe('ann bob cat of 3');
+    // It goes, and comes back, before it heard anything else.
+    realtime.disconnect();
+    realtime.connect();
+    stream = await newest();
+    expect(stream.cursor).toBe(cursor);
+    await stream.hello();
+    await stream.present('room:1', [ann, bob]);
+    await stream.message(id, 'news', id);
+    realtime.disconnect();
+    realtime.connect();
+  }
+  expect(heard).toEqual([['open', true], 'e-7', 'e-a']);
 });
 
 test('the stream asks for all that its tabs watch, and each hears of its own', async () => {
