@@ -269,28 +269,65 @@ test('a tab that comes late is told at once who is there, without a stream, and 
 
 test('to be told who is there is not to have heard the rest: what a tab lacks, it is still given', async () => {
   shareWorkers();
-  let { stream } = await inRoom(TAB);
+  const { stream } = await inRoom(TAB);
+  await stream.revalidate([['a']], { id: 'e-5' });
+  await stream.cursorAt('e-9');
   const realtime = page({ ...TAB, cursor: 'e-3' });
   const { told } = watch(realtime);
-  const { heard } = follow(realtime, 'news');
-  for (const [cursor, id] of [['e-3', 'e-7'], ['e-7', 'e-a']] as const) {
-    await stream.cursorAt('e-9');
+  const heard = listen(realtime);
+  /** It is told who is there; and goes and comes back, before it hears anything else. */
+  const comeBack = async () => {
     await wait(11);
     await wait(1);
-    await stream.moved('room:1', { joined: [cat], count: 3 });
-    expect(told.at(-1)).toBe('ann bob cat of 3');
-    // It goes, and comes back, before it heard anything else.
+    await stream.moved('room:1', { joined: [cat], left: ['bob'], count: 2 });
+    expect(told.at(-1)).toBe('ann cat of 2');
     realtime.disconnect();
     realtime.connect();
-    stream = await newest();
-    expect(stream.cursor).toBe(cursor);
-    await stream.hello();
+    await wait(11);
+    await wait(60);
     await stream.present('room:1', [ann, bob]);
-    await stream.message(id, 'news', id);
-    realtime.disconnect();
-    realtime.connect();
-  }
-  expect(heard).toEqual([['open', true], 'e-7', 'e-a']);
+  };
+  await comeBack();
+  expect(heard).toEqual([{ keys: [['a']], own: false }]);
+  realtime.disconnect();
+  await stream.revalidate([['b']], { id: 'e-c' });
+  await stream.cursorAt('e-f');
+  realtime.connect();
+  await comeBack();
+  expect(heard.slice(1)).toEqual([{ keys: [['b']], own: false }]);
+  expect(requests()).toHaveLength(1);
+});
+
+test('nobody is told who was there before: of a stream that was given up, left, or had no part in it', async () => {
+  shareWorkers();
+  const { realtime, stream, leave } = await inRoom(TAB);
+  listen(realtime);
+  await stream.cut();
+  await wait(1);
+  await requests().at(-1)!.answer(403);
+  const given = page(TAB);
+  const one = watch(given);
+  const second = await newest();
+  await second.hello();
+  expect(one.told).toEqual([]);
+  await second.present('room:1', [ann]);
+  leave();
+  one.leave();
+  await wait(1_001);
+  const third = await newest();
+  expect(third.presence).toEqual([]);
+  await third.hello();
+  const two = watch(realtime);
+  const fourth = await newest();
+  expect(two.told).toEqual([]);
+  await fourth.hello();
+  await fourth.present('room:1', [ann]);
+  realtime.disconnect();
+  given.disconnect();
+  await wait(1_001);
+  const three = watch(page(TAB));
+  await (await newest()).hello();
+  expect(three.told).toEqual([]);
 });
 
 test('the stream asks for all that its tabs watch, and each hears of its own', async () => {

@@ -47,7 +47,7 @@ test('who types is seen until the end of it is heard, in the order in which they
   expect(typing.getSnapshot()).toEqual([bob, ann]);
   await type(bob, false);
   await type(bob, false);
-  await stream.message(undefined, NAME, { text: 'hi' }, 'other');
+  await stream.message(undefined, NAME, { ...bob, isTyping: true }, 'said');
   expect(seen).toEqual(['bob', 'bob Ann', 'Ann']);
 });
 
@@ -138,6 +138,21 @@ test('one request at a time, so that the end is the last that is heard; what is 
   waiting.shift()!();
   await wait(60_000);
   expect(sent).toEqual(['0 true', '1010 false']);
+});
+
+test('who stopped and began again meanwhile is repeated as before', async () => {
+  const { typing, sent, state, waiting } = typist();
+  state.slow = true;
+  typing.start();
+  await wait(10);
+  typing.stop();
+  typing.start();
+  await wait(10);
+  typing.start();
+  state.slow = false;
+  waiting.shift()!();
+  await wait(60_000);
+  expect(sent).toEqual(['0 true', '20 true', '2010 true', '4020 false']);
 });
 
 test('each channel is its own', async () => {
