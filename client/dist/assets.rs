@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "2651f4794e114e16",
-        etag: "\"2651f4794e114e16\"",
+        hash: "53ae64df6bd29f39",
+        etag: "\"53ae64df6bd29f39\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "5fdcd3b6df80163d",
-        etag: "\"5fdcd3b6df80163d\"",
+        hash: "71754ce76d20420e",
+        etag: "\"71754ce76d20420e\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "4c8a6dce2a11b58f",
-        etag: "\"4c8a6dce2a11b58f\"",
+        hash: "92c59c02d993b053",
+        etag: "\"92c59c02d993b053\"",
         body: include_bytes!("auto.js"),
     },
 ]
