@@ -66,6 +66,7 @@
 //! - `axum`: [`Revalidate`] and [`Change`] as parts of an axum response.
 //! - `header`: [`Revalidate`] from the response header `X-Revalidate`, see [`layer`].
 //! - `limits`: how often streams may be opened, see `Limit`.
+//! - `metrics`: what the hub does, counted through the facade of that name, see the module `metrics`.
 //! - `test-util`: seeds for everything that is drawn, so that a simulation replays exactly.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -84,6 +85,11 @@ mod hub;
 mod key;
 pub mod layer;
 pub mod log;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod metrics;
 mod name;
 pub mod presence;
 mod proto;

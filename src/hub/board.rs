@@ -207,6 +207,9 @@ impl Board {
             expires: opening.expires_in.map(|time| now.saturating_add(time)),
             dirty_since: None,
             waits_for,
+            opened: now,
+            behind: false,
+            asleep_at: 0,
         });
         Ok(Seat { index, signal, info })
     }
@@ -337,7 +340,10 @@ impl Board {
         let entry =
             core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))?;
         entry.dirty_since = None;
-        let batch = entry.session.read(&core.retention, seat.info.identity.as_deref(), &limits, now);
+        let mut batch = entry.session.read(&core.retention, seat.info.identity.as_deref(), &limits, now);
+        let came = batch.oldest().filter(|at| *at >= entry.opened);
+        batch.age = came.map(|at| now.saturating_sub(at));
+        entry.behind = batch.more;
         if entry.session.waits_for().is_none() {
             let waited = entry.waits_for.take();
             waited.map(|offset| core.waiting.remove(&(offset, seat.index)));
@@ -355,8 +361,9 @@ impl Board {
         if at.epoch != core.retention.epoch() {
             return Marked::default(); // of an order that ended
         }
+        let is_new = at.offset > core.retention.tip();
         let appended = core.retention.append(at.offset, record, now);
-        core.take_in(appended, at.offset, now)
+        Marked { is_new, ..core.take_in(appended, at.offset, now) }
     }
 
     /// Everything up to `offset` is unknown.
@@ -379,6 +386,7 @@ impl Board {
         for (_, entry) in &mut core.sessions {
             entry.session.reset(&core.retention);
             entry.waits_for = None;
+            entry.asleep_at = 0;
             entry.signal.mark();
             marked.signals.push(entry.signal.clone());
         }
@@ -417,7 +425,7 @@ impl Board {
     }
 
     /// Looks after every session whose index is `phase` modulo `phases`, from `from` on, at most `max` of
-    /// them: heartbeats, expiry, streams that nobody polls. Returns where to go on.
+    /// them: heartbeats, expiry, streams that nobody polls, and how far behind they are. Returns where to go on.
     pub(crate) fn visit(
         &self,
         (phase, phases): (usize, usize),
@@ -439,6 +447,7 @@ impl Board {
                 marked.signals.extend(waiting.map(|entry| entry.signal.clone()));
             }
         }
+        let dispatched = core.dispatched().offset;
         let first = from.max(phase);
         for (count, index) in (first..core.sessions.capacity()).step_by(phases).enumerate() {
             if count == max {
@@ -454,6 +463,7 @@ impl Board {
             } else if stalled && entry.heartbeats {
                 core.end(index, ByeReason::Stalled, 0, now, marked);
             } else {
+                marked.lag = marked.lag.max(entry.lag(dirty, dispatched, now));
                 let beats = entry.heartbeats && now >= entry.next_beat;
                 entry.session.heartbeat_due |= beats;
                 let lags_no_more = entry.session.lags_until.is_some_and(|until| now >= until);

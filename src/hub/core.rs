@@ -26,6 +26,11 @@ pub(super) struct Entry {
     pub(super) dirty_since: Option<Millis>,
     /// Where it stands among those that wait.
     pub(super) waits_for: Option<u64>,
+    pub(super) opened: Millis,
+    /// Its last read was cut, and there is more.
+    pub(super) behind: bool,
+    /// Where dispatch was when the session was last seen asleep, with nothing to read.
+    pub(super) asleep_at: u64,
 }
 
 pub(super) struct Core {
@@ -69,10 +74,30 @@ pub(crate) struct Marked {
     pub(crate) ended: Vec<(Arc<SessionInfo>, ByeReason)>,
     /// Users that are no longer present.
     pub(crate) left: Vec<Left>,
+    /// By how many events the slowest of the sessions that were looked after is behind.
+    pub(crate) lag: u64,
+    /// The event was not heard before.
+    pub(crate) is_new: bool,
     /// Topics wait for a sweep.
     pub(crate) queued: bool,
     /// Up to where dispatch is done.
     pub(crate) dispatched: Option<Cursor>,
+}
+
+impl Entry {
+    /// By how many events the session is behind where dispatch is. Its place alone does not tell: one that sleeps
+    /// has nothing to read, however far behind its place is; and one that was woken this moment is not late.
+    pub(super) fn lag(&mut self, is_dirty: bool, dispatched: u64, now: Millis) -> u64 {
+        let lags = self.session.lags_until.is_some();
+        if !is_dirty && !lags {
+            self.asleep_at = dispatched;
+        }
+        let unread = self.behind || self.dirty_since.is_some_and(|since| since < now);
+        if self.waits_for.is_some() || !(lags || unread) {
+            return 0;
+        }
+        dispatched.saturating_sub(self.session.position().max(self.asleep_at))
+    }
 }
 
 impl Core {

@@ -99,6 +99,11 @@ impl Shared {
         self.flush(self.clock.now());
     }
 
+    /// Tells the metrics the figures of this moment.
+    fn tell_levels(&self, lag: u64) {
+        self.metrics.levels(|| (self.board.stats(), self.outbox.lock().len(), lag));
+    }
+
     /// Marks and wakes a few sessions; true if there are more.
     fn sweep(&self, signals: &mut Vec<Arc<super::Signal>>) -> bool {
         let (done, more) = self.board.sweep(WAKES, signals);
@@ -113,6 +118,7 @@ async fn run(mut guard: Running) {
     let tick = shared.board.options().tick();
     let mut next_tick = shared.clock.now() + tick;
     let mut phase = 0;
+    let mut lags = [0; PHASES];
     let mut signals = Vec::with_capacity(WAKES);
     loop {
         let mut more = shared.sweep(&mut signals);
@@ -120,9 +126,11 @@ async fn run(mut guard: Running) {
         shared.flush(now);
         if now >= next_tick {
             let mut from = Some(0);
+            lags[phase] = 0;
             while let Some(at) = from {
                 let mut marked = Marked::default();
                 from = shared.board.visit((phase, PHASES), at, VISITS, now, &mut marked);
+                lags[phase] = lags[phase].max(marked.lag);
                 shared.settle(&marked);
                 more |= marked.queued;
                 tokio::task::yield_now().await;
@@ -130,12 +138,14 @@ async fn run(mut guard: Running) {
             phase = (phase + 1) % PHASES;
             next_tick = now + tick;
             shared.expire_typing(now);
+            shared.tell_levels(lags.into_iter().max().unwrap_or_default());
         }
         if more {
             tokio::task::yield_now().await;
             continue;
         }
         if guard.end_if_idle() {
+            shared.tell_levels(0);
             return;
         }
         let due = shared.outbox.lock().next_due().unwrap_or(u64::MAX).min(next_tick);

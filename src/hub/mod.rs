@@ -51,6 +51,7 @@ pub(crate) use signal::Signal;
 use crate::emit::Emits;
 use crate::event::Readers;
 use crate::log::{EventLog, Record};
+use crate::metrics::Metrics;
 use crate::proto::{Left, Millis, Policies, Start};
 use crate::typing::Typists;
 use crate::{
@@ -102,6 +103,7 @@ pub(crate) struct Shared {
     /// Handlers that want to know of the end of their own streams, by session.
     farewells: parking_lot::Mutex<HashMap<String, Vec<Farewell>>>,
     pub(crate) typists: parking_lot::Mutex<Typists>,
+    pub(crate) metrics: Metrics,
 }
 
 pub(crate) type Farewell = Box<dyn FnOnce() + Send>;
@@ -146,11 +148,15 @@ impl Shared {
             dispatched: watch::Sender::new(tip),
             farewells: parking_lot::Mutex::default(),
             typists: parking_lot::Mutex::default(),
+            metrics: Metrics::default(),
         }
     }
 
     pub(crate) fn deliver(self: Arc<Self>, at: Cursor, record: &Record) -> Wakes {
         let marked = self.board.append(at, record, self.clock.now());
+        if marked.is_new {
+            self.metrics.heard(record);
+        }
         Wakes { shared: self, marked }
     }
 
@@ -190,6 +196,7 @@ impl Shared {
     }
 
     pub(crate) fn opened(self: &Arc<Self>, info: &SessionInfo) {
+        self.metrics.opened();
         tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session opened");
         if let Some(hook) = &self.options.on_connect {
             guarded(info, || hook(info));
@@ -229,7 +236,9 @@ impl Shared {
         guarded(info, over);
     }
 
+    /// Of one that was opened; what never was, is not told of.
     fn disconnected(&self, info: &SessionInfo, why: Disconnect) {
+        self.metrics.closed(why);
         if let Some(hook) = &self.options.on_disconnect {
             guarded(info, || hook(info, why));
         }

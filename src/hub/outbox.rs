@@ -46,6 +46,8 @@ pub(crate) struct Outbox {
     waited: u64,
     /// What waits costs, by [`Outgoing::cost`].
     bytes: usize,
+    /// Keys that merged with others since this was last asked for.
+    merged: usize,
     /// When each audience was last handed on; swept when it has doubled.
     handed: HashMap<Audience, Millis>,
     sweep_at: usize,
@@ -62,6 +64,7 @@ impl Outbox {
             waiting: BTreeMap::new(),
             waited: 0,
             bytes: 0,
+            merged: 0,
             handed: HashMap::new(),
             sweep_at: 64,
         }
@@ -147,24 +150,38 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
+    /// How many entries wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many keys merged with others while they waited, since this was last asked.
+    pub(crate) fn take_merged(&mut self) -> usize {
+        std::mem::take(&mut self.merged)
+    }
+
     /// Joins what is pending for the same audience.
     fn join(&mut self, outgoing: Outgoing) {
         let Some(pending) = self.pending.get_mut(&outgoing.audience) else { return };
         self.bytes -= pending.cost();
+        let keys = pending.keys.len() + outgoing.keys.len();
         pending.join(outgoing, self.max_keys);
         if self.bytes + pending.cost() > self.max_bytes {
             pending.collapse();
         }
+        self.merged += keys - pending.keys.len();
         self.bytes += pending.cost();
     }
 
     /// Counts what is to wait, collapsed if it does not fit as it is. False if it does not fit at all.
     fn makes_room(&mut self, outgoing: &mut Outgoing) -> bool {
+        let keys = outgoing.keys.len();
         if self.bytes + outgoing.cost() > self.max_bytes {
             outgoing.collapse();
         }
         let fits = self.waiting.len() < self.max_waiting && self.bytes + outgoing.cost() <= self.max_bytes;
         if fits {
+            self.merged += keys.saturating_sub(outgoing.keys.len());
             self.bytes += outgoing.cost();
         }
         fits

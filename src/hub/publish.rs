@@ -14,6 +14,7 @@ use super::{Hub, Outgoing, Receipt, Shared, WeakHub};
 use crate::event::{EventName, Readers};
 use crate::key::collapse;
 use crate::log::{Ack, AppendError, Record, RecordKind};
+use crate::metrics::Merged;
 use crate::proto::Millis;
 use crate::revalidate::{Audience, Entry};
 use crate::{
@@ -42,7 +43,9 @@ impl Shared {
                 }
             };
             for audience in audiences {
+                let said = keys.len();
                 collapse(&mut keys, limit / audience.topics().max(1));
+                self.metrics.merged(Merged::Publish, said - keys.len());
                 self.send(Outgoing::new(audience, keys.clone(), origin), delay);
             }
         }
@@ -57,6 +60,7 @@ impl Shared {
     }
 
     pub(crate) fn audit(&self, audit: &Audit<'_>) {
+        self.metrics.audited(audit);
         crate::audit::audit(self.options.on_audit.as_ref(), audit);
     }
 
@@ -73,7 +77,9 @@ impl Shared {
         }
         let limit = self.options.publish_keys;
         for entry in &mut revalidate.entries {
+            let said = entry.keys.len();
             collapse(&mut entry.keys, usize::MAX); // without doubles
+            self.metrics.merged(Merged::Publish, said - entry.keys.len());
             let (keys, scopes) = (entry.keys.len(), entry.audience.topics().max(1));
             if keys.saturating_mul(scopes) > limit {
                 return Receipt::failed(PublishError::TooMany { keys, scopes, limit });
@@ -201,13 +207,14 @@ impl Shared {
     /// Hands on what is due. Also called where something is published or opened, so that nothing waits for a
     /// task that does not run.
     pub(crate) fn flush(self: &Arc<Self>, now: Millis) {
-        let due = {
+        let (due, merged) = {
             let mut outbox = self.outbox.lock();
             if outbox.is_empty() {
                 return;
             }
-            outbox.take_due(now)
+            (outbox.take_due(now), outbox.take_merged())
         };
+        self.metrics.merged(Merged::Outbox, merged);
         due.into_iter().for_each(|outgoing| self.hand_on(outgoing));
     }
 

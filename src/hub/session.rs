@@ -200,7 +200,11 @@ impl HubSession {
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
         let _entered = self.info().span.enter();
-        self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now())
+        let read = self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now());
+        if let Poll::Ready(Read::Batch(batch)) = &read {
+            self.shared.metrics.read(batch);
+        }
+        read
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Posted;
+use super::{Millis, Posted};
 use crate::{Channel, Cursor, GapReason, Origin, QueryKey};
 
 /// What a session reads in one go, in the order in which it is written: opening, revalidations, gap, messages,
@@ -16,6 +16,10 @@ pub(crate) struct Batch {
     pub(crate) keys: Vec<QueryKey>,
     pub(crate) origin: Option<Origin>,
     pub(crate) keys_spread_ms: u64,
+    /// Keys that are left out because another one covers them, or is the same of another audience.
+    pub(crate) merged: usize,
+    /// When the audience whose keys wait for longest was last written to.
+    pub(crate) keys_at: Option<Millis>,
     pub(crate) gap: Option<GapNotice>,
     /// What is written without an id: who is present, and the current values of `latest` channels when a session
     /// opens.
@@ -24,6 +28,8 @@ pub(crate) struct Batch {
     /// What may be acknowledged after all of the above; none while the session lags behind a gap it may not
     /// tell yet, or while it waits to know where it stands.
     pub(crate) cursor: Option<Cursor>,
+    /// How old the oldest event in it is, of those that came while the session was open.
+    pub(crate) age: Option<Millis>,
     /// The cursor is written even if it stands in the stream already.
     pub(crate) heartbeat: bool,
     /// A bound cut the read; there is more.
@@ -70,6 +76,12 @@ impl Batch {
         let [only] = &self.messages[..] else { return None };
         let acknowledges = self.cursor.is_some_and(|cursor| cursor.offset == only.offset) && only.id_len > 0;
         (acknowledges && self.is_only_messages()).then_some(&only.frame)
+    }
+
+    /// When the oldest event in it came; what is caught up on after a reconnect is old, and not late.
+    pub(crate) fn oldest(&self) -> Option<Millis> {
+        let messages = self.messages.first().map(|posted| posted.at);
+        self.keys_at.into_iter().chain(messages).min()
     }
 
     fn is_only_messages(&self) -> bool {

@@ -407,14 +407,18 @@ impl Session {
     fn read_keys(&self, retention: &Retention, limits: &ReadLimits, batch: &mut Batch) {
         let mut union: BTreeMap<&QueryKey, Option<Origin>> = BTreeMap::new();
         let mut audience = 0;
+        let mut read = 0;
         batch.keys_spread_ms = spread_ms(limits.sessions, limits.refetches_per_s);
         for topic in self.topics(retention, self.keys_through) {
             let Kept::Keys(log) = &topic.kept else { continue };
             audience += topic.subscribers.len();
+            batch.keys_at = Some(batch.keys_at.map_or(topic.touched, |at| at.min(topic.touched)));
             for (key, origin) in log.since(self.keys_through) {
+                read += 1;
                 // Reading is bounded: far more than an event may carry is everything.
                 if union.len() > limits.keys.saturating_mul(4) {
                     batch.keys = vec![QueryKey::everything()];
+                    batch.merged = read - 1;
                     return;
                 }
                 let known = union.entry(key).or_insert(origin);
@@ -435,6 +439,7 @@ impl Session {
             collapse(&mut batch.keys, limits.keys);
             batch.origin = None;
         }
+        batch.merged = read - batch.keys.len();
         batch.keys_spread_ms = spread_ms(audience, limits.refetches_per_s);
     }
 

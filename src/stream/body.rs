@@ -64,8 +64,16 @@ impl SseBody {
             Inner::Done => return Poll::Ready(None),
             Inner::Once(bytes) => std::mem::take(bytes),
             Inner::Live(live) => match std::task::ready!(live.session.poll_read(cx)) {
-                Read::Batch(batch) => return Poll::Ready(Some(live.encode(&batch))),
-                Read::Ended(reason, retry) => goodbye(live.came_with, reason, retry.map(u64::from)),
+                Read::Batch(batch) => {
+                    let bytes = live.encode(&batch);
+                    live.session.shared().metrics.wrote(&batch, bytes.len());
+                    return Poll::Ready(Some(bytes));
+                }
+                Read::Ended(reason, retry) => {
+                    let bytes = goodbye(live.came_with, reason, retry.map(u64::from));
+                    live.session.shared().metrics.wrote_bye(bytes.len());
+                    bytes
+                }
             },
             Inner::Own(own) => match std::task::ready!(own.poll(cx)) {
                 OwnRead::Chunk(bytes) => return Poll::Ready(Some(bytes)),

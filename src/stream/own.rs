@@ -335,7 +335,9 @@ impl Own {
             Poll::Ready(Read::Batch(batch)) => {
                 self.encode(&batch, &mut out);
                 out.frame(&sent);
-                Poll::Ready(OwnRead::Chunk(out.finish()))
+                let bytes = out.finish();
+                self.open.session.shared().metrics.wrote(&batch, bytes.len());
+                Poll::Ready(OwnRead::Chunk(bytes))
             }
             Poll::Ready(Read::Ended(_, retry)) => {
                 out.frame(&sent);

@@ -105,6 +105,7 @@ impl Subscription {
 
     /// In the order in which a stream would write it.
     fn take(&mut self, batch: Batch) {
+        self.session.shared().metrics.handed(&batch);
         if !batch.keys.is_empty() {
             self.read.push_back(Event::Revalidate(Stale { keys: batch.keys, origin: batch.origin }));
         }
