@@ -59,7 +59,7 @@ async fn who_comes_back_hears_no_more_than_who_stayed() {
         assert!(text.contains("for all"), "{text}");
         assert_eq!(text.contains("for bob"), sees, "{text}");
         // Past what it may not see, too, it may acknowledge everything.
-        let id = text.lines().filter_map(|line| line.strip_prefix("id: ")).last();
+        let id = text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back();
         assert_eq!(id, Some(&*hub.cursor().to_string()), "{text}");
     }
 }
