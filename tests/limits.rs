@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::post::Post;
 use common::{Stream, Visit, at, json};
 use http::{HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
+use serde_json::json;
 use tower::ServiceExt;
 use tower_revalidate::{Audit, Builder, ClientAddress, Grant, Hub, Limit, Refusal, SseBody};
 
@@ -378,4 +380,82 @@ fn a_limit_that_cannot_work_is_named() {
     }
     let no_proxy = Hub::builder().client_address(ClientAddress::forwarded_for(0)).build().unwrap_err();
     assert_eq!(no_proxy.option, "client_address");
+}
+
+fn emit(user: &str) -> Post {
+    Post::emit("room:1", "said", json!(1)).user(user)
+}
+
+/// How many of so many tries are taken; the rest is told when to come again.
+async fn taken(tries: usize, post: &Post, hub: &Hub) -> usize {
+    let mut taken = 0;
+    for _ in 0..tries {
+        let answer = post.answer(hub).await;
+        if answer.status().is_success() {
+            taken += 1;
+        } else {
+            assert!((1..=12).contains(&seconds_to_wait(answer).await));
+        }
+    }
+    taken
+}
+
+fn trusted(builder: Builder) -> Builder {
+    builder.broadcast(async |parts: http::request::Parts| {
+        Ok(Grant::user(parts.headers["x-app"].to_str()?).publish("room:*"))
+    })
+}
+
+/// Row D6: what is emitted, what is broadcast and what is opened are counted each for itself.
+#[tokio::test(start_paused = true)]
+async fn streams_events_and_broadcasts_are_refused_each_for_itself() {
+    let five = Limit::by_identity().per_minute(5).burst(5);
+    let three = Limit::by_identity().per_minute(3).burst(3);
+    let builder = trusted(Hub::builder().limit(ten()).limit_emit(five).limit_broadcast(three));
+    let hub = builder.build().unwrap();
+    hub.relay("room:*", "said");
+    assert_eq!(taken(9, &emit("alice"), &hub).await, 5);
+    assert_eq!(opened(11, &Visit::user("alice"), &hub).await, 10);
+    assert_eq!(taken(9, &emit("bob"), &hub).await, 5, "each has a limit of their own");
+    let broadcast = Post::to("broadcast", r#"{"channel":"room:1","payload":1}"#);
+    let revalidate = Post::to("revalidate", r#"{"keys":["posts"]}"#);
+    assert_eq!(taken(2, &broadcast.clone().header("x-app", "alice"), &hub).await, 2);
+    assert_eq!(taken(2, &revalidate.header("x-app", "alice"), &hub).await, 1, "both are one limit");
+    assert_eq!(taken(4, &broadcast.header("x-app", "billing"), &hub).await, 3);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(taken(9, &emit("alice"), &hub).await, 5);
+}
+
+/// Before it is authorised and before its body is read: also what is refused for another reason is counted.
+#[tokio::test(start_paused = true)]
+async fn an_address_is_counted_before_it_is_known_whose_it_is() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let asks = asked.clone();
+    let hub = behind_a_proxy()
+        .limit_emit(Limit::by_address().per_minute(5).burst(5))
+        .authorize(move |_| {
+            asks.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Err(Refusal::forbidden("no")))
+        })
+        .build()
+        .unwrap();
+    let post = emit("alice").header("x-forwarded-for", "192.0.2.1");
+    for nth in 0..9 {
+        let expected = if nth < 5 { "403 accessdenied" } else { "429 limited" };
+        assert_eq!(post.refused(&hub).await, expected);
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+    assert_eq!(post.header("x-forwarded-for", "192.0.2.2").refused(&hub).await, "403 accessdenied");
+}
+
+#[test]
+fn what_is_said_of_streams_alone_is_refused_of_posts() {
+    for limit in [ten().max_open(1), ten().returns_per_minute(1), ten().per_minute(0)] {
+        let refused = |builder: Builder| builder.build().unwrap_err().option;
+        assert_eq!(refused(Hub::builder().limit_emit(limit.clone())), "limit_emit");
+        assert_eq!(refused(Hub::builder().limit_broadcast(limit)), "limit_broadcast");
+    }
+    let by_address = Limit::by_address();
+    assert!(Hub::builder().limit_emit(by_address.clone()).build().is_err(), "it needs `client_address`");
+    assert!(behind_a_proxy().limit_broadcast(by_address).build().is_ok());
 }
