@@ -49,6 +49,21 @@ fn what_is_published_is_heard_as_it_was() {
 }
 
 #[test]
+fn clients_emit_nothing_that_they_may_not() {
+    hold(promises::post::emit);
+}
+
+#[test]
+fn a_sender_broadcasts_nothing_that_it_may_not() {
+    hold(promises::post::broadcast);
+}
+
+#[test]
+fn what_a_sender_revalidates_is_for_whom_it_says() {
+    hold(promises::post::revalidate);
+}
+
+#[test]
 fn names_of_parts_mean_what_the_parts_say() {
     hold(promises::name::name);
 }

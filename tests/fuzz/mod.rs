@@ -7,6 +7,7 @@
 //! - [`cursor`]: where a client comes back to.
 //! - [`event`]: what is published reaches the client as it was.
 //! - [`name`], [`key`]: names and keys of parts mean what their parts say.
+//! - [`post`]: what clients and trusted senders say.
 //! - [`header`]: what an upstream says in a response header.
 //! - [`record`]: what a broker may hand back.
 #![allow(dead_code, unreachable_pub, missing_docs)]
@@ -19,6 +20,7 @@ pub mod header;
 pub mod input;
 pub mod key;
 pub mod name;
+pub mod post;
 pub mod query;
 pub mod record;
 pub mod rights;

@@ -47,7 +47,9 @@ const QUERY: [&str; 32] = [
     "user:7:a",
     "vault",
 ];
-const PATHS: [&str; 8] = ["/realtime", "/events", "/", "//", "events", "%2F", "..", "x"];
+const PATHS: [&str; 9] = ["/realtime", "/events", "/", "//", "events", "%2F", "..", "x", "stats"];
+/// Beside the stream; `broadcast` is not there.
+const ENDPOINTS: [&str; 4] = ["/realtime/stats", "/stats", "/realtime/emit", "/realtime/broadcast"];
 const HEADERS: [&str; 10] = [
     "last-event-id",
     "x-revalidate-id",
@@ -93,7 +95,7 @@ struct Visit {
 /// The cases are requests; they share a hub.
 pub fn query(cases: &[&[u8]]) {
     on_runtime(async {
-        let hub = rights::declare(Hub::builder()).seed(7).build().unwrap();
+        let hub = rights::declare(Hub::builder()).stats(async |_| Ok(())).seed(7).build().unwrap();
         rights::publish_everywhere(&hub, "before");
         let mut open = Vec::new();
         for case in cases {
@@ -128,6 +130,7 @@ impl Visit {
         let path = match input.below(10) {
             0..=5 => b"/realtime/events".to_vec(),
             6 | 7 => b"/events".to_vec(),
+            8 => input.pick(&ENDPOINTS).as_bytes().to_vec(),
             _ => [b"/".to_vec(), input.soup(&PATHS)].concat(),
         };
         let asked: Vec<String> = (0..input.below(6)).map(|_| rights::name(input)).collect();
@@ -198,6 +201,15 @@ impl Visit {
         let too_much = self.uri.query().unwrap_or_default().len() > 8192 || asked > 256;
         let expected = match self.method.as_str() {
             _ if is_app => 200,
+            "POST" if endpoint == "/emit" => {
+                assert!([400, 401, 403, 404, 413, 415].contains(&status), "{status}");
+                status
+            }
+            "OPTIONS" if endpoint == "/emit" => 204,
+            _ if endpoint == "/emit" => 405,
+            "GET" | "HEAD" if endpoint == "/stats" => 200,
+            "OPTIONS" if endpoint == "/stats" => 204,
+            _ if endpoint == "/stats" => 405,
             _ if endpoint != "/events" => 404,
             "GET" if too_much => 400,
             "GET" | "HEAD" => 200,
@@ -207,7 +219,7 @@ impl Visit {
         assert_eq!(status, expected, "{} {}", self.method, self.uri);
         let is_stream =
             response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
-        assert_eq!(is_stream, expected == 200 && !is_app);
+        assert_eq!(is_stream, expected == 200 && !is_app && endpoint == "/events");
         let stream = response.into_body().filter(|_| is_stream && self.method == Method::GET)?;
         let mut viewer = Viewer::new(stream, self.came_with().as_deref());
         if self.greeted {

@@ -1,6 +1,6 @@
 //! Who may hear what, judged by the words of the documentation and not by the crate's own patterns.
 
-use tower_revalidate::{Builder, Grant, Hub, Pattern, Policy};
+use tower_revalidate::{Builder, Grant, Hub, NameError, Pattern, Policy};
 
 use super::Input;
 
@@ -76,6 +76,17 @@ pub enum Right {
     Children(String),
 }
 
+impl Right {
+    pub fn pattern(&self) -> Result<Pattern, NameError> {
+        match self {
+            Right::Text(text) => Pattern::parse(text),
+            Right::Exactly([kind, id]) => Pattern::new((kind, id)),
+            Right::Under([kind, id]) => Pattern::under((kind, id)),
+            Right::Children(name) => Pattern::children((name,)),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Rights {
     pub user: Option<String>,
@@ -107,17 +118,15 @@ impl Rights {
         let grant = self.user.as_ref().map_or_else(Grant::anonymous, Grant::user);
         let scopes = self.scopes.iter().map(|scope| tower_revalidate::Scope::parse(scope));
         let grant = scopes.fold(grant, Grant::scope);
-        self.follow.iter().fold(grant, |grant, right| {
-            grant.follow(match right {
-                Right::Text(text) => Pattern::parse(text),
-                Right::Exactly([kind, id]) => Pattern::new((kind, id)),
-                Right::Under([kind, id]) => Pattern::under((kind, id)),
-                Right::Children(name) => Pattern::children((name,)),
-            })
-        })
+        self.follow.iter().fold(grant, |grant, right| grant.follow(right.pattern()))
     }
 
     pub fn may_follow(&self, channel: &str) -> bool {
+        is_public(channel) || self.allow(channel)
+    }
+
+    /// Whether one of the rights is to this channel.
+    pub fn allow(&self, channel: &str) -> bool {
         let parts: Vec<_> = channel.split(':').collect();
         let allows = |right: &Right| match right {
             Right::Text(text) => is_pattern(text) && matches(&text.split(':').collect::<Vec<_>>(), &parts),
@@ -127,7 +136,7 @@ impl Rights {
             }
             Right::Children(part) => is_part(part) && parts.len() == 2 && parts[0] == part,
         };
-        is_public(channel) || self.follow.iter().any(allows)
+        self.follow.iter().any(allows)
     }
 
     /// What the session is: what was granted, and its user.
