@@ -40,8 +40,8 @@ pub(super) struct Caller {
     pub(super) came_with: Option<Cursor>,
     /// The project's own client, which can read a status; a native `EventSource` cannot.
     reads_status: bool,
-    /// Over how many milliseconds at least those spread who come back.
-    spread_ms: u64,
+    /// Over how many milliseconds those spread who come back: as many as they wait, within these bounds.
+    spread_ms: (u64, u64),
 }
 
 /// Why a stream is not opened, or a POST not taken.
@@ -65,13 +65,13 @@ impl Caller {
             counted: how.map(|_| address.unwrap_or(UNKNOWN)),
             came_with: None,
             reads_status: parts.headers.contains_key("x-revalidate-client"),
-            spread_ms: 9000,
+            spread_ms: (9000, 60_000),
         }
     }
 
     /// For anything but a stream: who asks reads the status, and others do not wait for the same moment.
     pub(super) fn by_status(hub: &Hub, parts: &Parts, path: &'static str) -> Self {
-        Caller { reads_status: true, spread_ms: 1000, ..Self::of(hub, parts, path) }
+        Caller { reads_status: true, spread_ms: (1000, 1000), ..Self::of(hub, parts, path) }
     }
 
     /// Answers, and tells the audit.
@@ -85,8 +85,8 @@ impl Caller {
         let Some((reason, wait)) = why.passes() else { return response(status, code, message) };
         // Spread, so that those who were refused together do not come back together.
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1000);
-        let retry_ms =
-            wait_ms.saturating_add(hub.shared.board.draw(wait_ms.clamp(self.spread_ms, 60_000) + 1));
+        let (least, most) = self.spread_ms;
+        let retry_ms = wait_ms.saturating_add(hub.shared.board.draw(wait_ms.clamp(least, most) + 1));
         if !self.reads_status {
             return stream::goodbye(self.came_with, reason, retry_ms);
         }
@@ -124,7 +124,7 @@ impl StreamError {
             counted: None,
             came_with: self.came_with,
             reads_status: self.reads_status,
-            spread_ms: 9000,
+            spread_ms: (9000, 60_000),
         };
         match &self.hub {
             Some(hub) => caller.refuse(hub, &why, None),
