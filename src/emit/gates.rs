@@ -97,9 +97,15 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sees = seen.clone();
         hub.on("room:*", "leave", move |event: ClientEvent| {
-            let who = event.identity().unwrap().to_owned();
-            sees.lock().push(format!("{who} {}", event.info().unwrap()));
-            async move { if who == "1" { Err(Refusal::forbidden("stay")) } else { Ok(()) } }
+            let sees = sees.clone();
+            async move {
+                let who: usize = event.identity().unwrap().parse().unwrap();
+                for _ in who..9 {
+                    tokio::task::yield_now().await;
+                }
+                sees.lock().push(format!("{who} {}", event.info().unwrap()));
+                if who == 1 { Err(Refusal::forbidden("stay")) } else { Ok(()) }
+            }
         });
         let all: Vec<_> = (0..9).map(|id| format!("{id} \"name\"")).collect();
         for id in 0..9 {
