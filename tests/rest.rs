@@ -1,5 +1,5 @@
 //! The endpoints beside the stream: whom they answer, what with, and whom they refuse before they have read anything.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod common;
 
