@@ -22,10 +22,12 @@ pub enum Example {
     Salvo,
     /// `cargo run -p example-warp --example warp`
     Warp,
+    /// `cargo run -p example-metrics --example metrics`: no demo app, so it keeps the demo's promises to nobody.
+    Metrics,
 }
 
 impl Example {
-    /// Every one.
+    /// Every one that serves the demo app.
     pub const ALL: [Example; 5] =
         [Example::Axum, Example::Hyper, Example::Poem, Example::Salvo, Example::Warp];
 
@@ -37,6 +39,7 @@ impl Example {
             Example::Poem => &["-p", "example-poem", "--example", "poem"],
             Example::Salvo => &["-p", "example-salvo", "--example", "salvo"],
             Example::Warp => &["-p", "example-warp", "--example", "warp"],
+            Example::Metrics => &["-p", "example-metrics", "--example", "metrics"],
         }
     }
 }
@@ -123,7 +126,8 @@ impl Server {
 
 /// Builds the example, and asks cargo where it is.
 fn executable(example: Example) -> &'static PathBuf {
-    static BUILT: [OnceLock<PathBuf>; Example::ALL.len()] = [const { OnceLock::new() }; Example::ALL.len()];
+    static BUILT: [OnceLock<PathBuf>; Example::ALL.len() + 1] =
+        [const { OnceLock::new() }; Example::ALL.len() + 1];
     BUILT[example as usize].get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = std::process::Command::new(cargo)
