@@ -153,8 +153,11 @@ impl Board {
             return Err(Closed::Shutdown);
         }
         let wanted = opening.follows.len() + opening.presence.len() + usize::from(opening.identity.is_some());
+        // Those who are present without a session are bounded as those with one: coming and going fast enough is
+        // no way around the bound.
         if core.sessions.len() >= self.options.sessions
             || core.subscriptions + wanted > self.options.subscriptions
+            || core.attendance.lingering() > self.options.subscriptions
         {
             return Err(Closed::Busy);
         }
@@ -438,7 +441,9 @@ impl Board {
         let core = &mut *core;
         if from == 0 {
             core.retention.expire(now);
-            core.leave_due(now, marked);
+            if core.leave_due(now, max, marked) {
+                return Some(0);
+            }
             core.tell_crowds();
             marked.queued |= !core.queue.is_empty();
             // Those that wait have a deadline, and are few or not for long.

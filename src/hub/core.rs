@@ -155,12 +155,15 @@ impl Core {
         }
     }
 
-    /// Says of those whose time has come that they left.
-    pub(super) fn leave_due(&mut self, now: Millis, marked: &mut Marked) {
-        for left in self.attendance.due(now) {
+    /// Says of those whose time has come that they left, of at most `max` at once. True if there are more.
+    pub(super) fn leave_due(&mut self, now: Millis, max: usize, marked: &mut Marked) -> bool {
+        let due = self.attendance.due(now, max);
+        let is_cut = due.len() == max;
+        for left in due {
             self.attend(&left.channel, &Attended::Gone(left.identity.clone()));
             marked.left.push(left);
         }
+        is_cut
     }
 
     /// The tick of those that are too many to be told of each change.
@@ -218,12 +221,13 @@ impl Core {
         for index in ended {
             self.end(index as usize, ByeReason::Grant, 0, now, &mut marked);
         }
-        if let Some(identity) = signed_out {
-            self.attendance.hurry(&identity);
-            self.leave_due(now, &mut marked);
-        }
+        // Before what is behind them in the order: the first in the queue says how far dispatch is.
         for topic in topics {
             self.enqueue(topic, offset);
+        }
+        if let Some(identity) = signed_out {
+            self.attendance.hurry(&identity);
+            self.leave_due(now, usize::MAX, &mut marked);
         }
         self.settle_queue(&mut marked);
         marked
