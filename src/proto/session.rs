@@ -270,7 +270,7 @@ impl Session {
         let tip = retention.tip();
         self.open(&mut batch, retention, limits);
         if self.presences > 0 {
-            self.read_presence(retention, now, &mut batch);
+            self.read_presence(retention, &limits.stretch, now, &mut batch);
         }
         let holes = self.find_holes(retention);
         let may_tell = self.last_gap.is_none_or(|last| now >= last.saturating_add(limits.gap_every));
@@ -443,17 +443,25 @@ impl Session {
         batch.keys_spread_ms = spread_ms(audience, limits.refetches_per_s);
     }
 
-    /// Who came and went. It carries no id and waits for none, so that it is told also while the session lags.
-    fn read_presence(&mut self, retention: &Retention, now: Millis, batch: &mut Batch) {
+    /// Who came and went, up to the bound. It carries no id and waits for none, so that it is told also while the
+    /// session lags.
+    fn read_presence(&mut self, retention: &Retention, stretch: &Stretch, now: Millis, batch: &mut Batch) {
+        let mut bytes = 0;
         for sub in &mut self.subs {
             let Some(topic) = retention.get(sub.topic) else { continue };
             let (TopicName::Presence(channel), Kept::Roster(roster)) = (&topic.name, &topic.kept) else {
                 continue;
             };
-            if let Some((posted, told)) = roster.read(channel, sub.from, now) {
+            let Some((posted, told)) = roster.read(channel, sub.from, now) else { continue };
+            if let Some(posted) = posted {
+                bytes += posted.frame.len();
+                if !batch.current.is_empty() && !stretch.holds(bytes, batch.current.len()) {
+                    batch.more = true;
+                    return;
+                }
                 batch.current.push(posted);
-                sub.from = told;
             }
+            sub.from = told;
         }
     }
 
