@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::post::Post;
-use common::{Stream, Visit};
+use common::{Frame, Stream, Visit};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -301,4 +301,103 @@ async fn who_is_present_is_read_a_page_at_a_time_by_whom_it_is_let() {
     assert_eq!(get(&hub, "channel=room:1&limit=2", "secret").await, (StatusCode::OK, first));
     let last = json!({"channel": "room:1", "users": [user("carol"), user("dave")], "count": 4});
     assert_eq!(get(&hub, "channel=room:1&limit=2&cursor=bob", "secret").await, (StatusCode::OK, last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_lists_are_not_written_at_once() {
+    let hub = Hub::builder().write_bytes(16 << 10).build().unwrap();
+    let rooms: Vec<_> = (0..40).map(|room| format!("room:{room}")).collect();
+    let large = Grant::user("alice").info(json!("x".repeat(4000))).follow("room:*");
+    let presence = format!("presence={}", rooms.join(","));
+    let mut alice = Visit::of(large).query(&presence).open(&hub).await;
+    assert_eq!(told_of(&mut alice).await, rooms, "each room once, in the order in which they were asked for");
+    let mut bob = Stream::new(Visit::of(grant("bob")).query(&presence).answer(&hub).await.into_body(), None);
+    let mut told = Vec::new();
+    while told.len() < rooms.len() {
+        // One more than fits, and the `hello`.
+        assert!(bob.chunk().await.unwrap().len() < (16 << 10) + 4500);
+        let lists = bob.parsed().into_iter().filter(|frame| frame.name == "message");
+        told.extend(lists.map(|frame| frame.json()["channel"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(told, rooms);
+    assert_eq!(told_of(&mut alice).await, rooms);
+}
+
+/// The channels of which a stream was told since it was asked last.
+async fn told_of(stream: &mut Stream<SseBody>) -> Vec<String> {
+    let frames = stream.ready().await.into_iter().filter(|frame| frame.name == "message");
+    frames.map(|frame| frame.json()["channel"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Those who are present without a session are bounded, too.
+#[tokio::test(start_paused = true)]
+async fn coming_and_going_fast_is_no_way_around_the_bound() {
+    let hub = Hub::builder().max_subscriptions(100).build().unwrap();
+    let mut rooms = 0;
+    let mut come_and_go = async || {
+        let names: Vec<_> = (rooms..rooms + 50).map(|room| format!("room:{room}")).collect();
+        rooms += 50;
+        let visit = Visit::of(grant("mallory")).query(&format!("presence={}", names.join(",")));
+        let mut stream = Stream::new(visit.answer(&hub).await.into_body(), None);
+        stream.next().await.name
+    };
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(come_and_go().await);
+    }
+    assert_eq!(answers, ["hello", "hello", "hello", "bye", "bye"]);
+    sleep(AWHILE).await;
+    assert_eq!(come_and_go().await, "hello", "they left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_nobody_is_there_and_nobody_joins() {
+    let hub = Hub::new();
+    let mut alice = join(&hub, "alice").await;
+    let bob = hub.subscribe(grant("bob")).unwrap().join(("room", 1)).unwrap();
+    hub.shutdown();
+    assert!(bob.join(("room", 2)).is_err(), "its session is over");
+    assert_eq!(alice.rest().await.last().unwrap().name, "bye");
+    sleep(AWHILE).await;
+    assert_eq!(hub.presence("room:1").unwrap().count(), 0);
+    assert_eq!(hub.stats().topics, Hub::new().stats().topics);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_and_its_presence_are_two_things_and_each_is_once() {
+    let hub = Hub::new();
+    let baseline = hub.stats();
+    let visit = Visit::of(grant("alice")).following("room:1").query("presence=room:1,room:1&presence=room:1");
+    let mut alice = visit.open(&hub).await;
+    assert_eq!(alice.hello.json()["presence"], json!(["room:1"]));
+    assert_eq!(hub.stats().subscriptions, 5, "everyone, alice, her scope, the channel, its presence");
+    let sub = hub.subscribe(grant("alice")).unwrap().join(("room", 1)).unwrap().join(("room", 1)).unwrap();
+    drop(sub);
+    hub.channel("room:1").publish("said", &1).await.unwrap();
+    let heard = alice.ready().await;
+    let heard: Vec<_> = heard.iter().filter(|frame| frame.name == "message").map(Frame::json).collect();
+    assert_eq!(heard.iter().map(|message| &message["event"]).collect::<Vec<_>>(), ["presence", "said"]);
+    // Two who only look, and one of them is there as well.
+    let look = Visit::of(Grant::anonymous().follow("room:1")).query("presence=room:1");
+    let strangers = [look.open(&hub).await, look.open(&hub).await];
+    drop(strangers);
+    drop(alice);
+    sleep(AWHILE).await;
+    hub.revalidate("posts").await.unwrap();
+    let stats = hub.stats();
+    assert_eq!((stats.sessions, stats.subscriptions), (baseline.sessions, baseline.subscriptions));
+    assert_eq!(stats.topics, baseline.topics + 1, "the channel, of which a message is kept");
+    assert_eq!(hub.presence("room:1").unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_missed_more_than_is_remembered_is_told_the_list() {
+    let hub = Hub::builder().presence_page(1000).build().unwrap();
+    let mut alice = join(&hub, "alice").await;
+    let users = (0..300).map(|id| hub.subscribe(grant(&format!("user-{id}"))).unwrap());
+    let users: Vec<_> = users.map(|user| user.join(("room", 1)).unwrap()).collect();
+    told(&mut alice).await;
+    drop(users);
+    sleep(Duration::from_secs(7)).await;
+    assert_eq!(told(&mut alice).await, [("presence".into(), json!({"users": [user("alice")], "count": 1}))]);
 }

@@ -279,3 +279,43 @@ fn when_the_last_session_is_gone_nothing_runs_and_the_hub_can_go() {
     drop(hub);
     runtime.block_on(common::eventually("what the hub holds is freed", 1, async || Arc::strong_count(&held)));
 }
+
+/// Who was there through a runtime that is gone leaves on the next one.
+#[test]
+fn a_user_whose_runtime_went_down_leaves_on_the_next() {
+    let hub = Hub::builder()
+        .heartbeat(Duration::from_millis(50))
+        .presence_grace(Duration::from_millis(50))
+        .build()
+        .unwrap();
+    let join = |user: &str| Visit::user(user).query("presence=room:1");
+    let first = current_thread();
+    drop(first.block_on(join("alice").open(&hub)));
+    drop(first);
+    // Nothing runs: she is still there, as nobody says otherwise.
+    let second = current_thread();
+    second.block_on(async {
+        let _bob = join("bob").open(&hub).await;
+        let presence = hub.presence("room:1").unwrap();
+        common::eventually("alice left", (false, 1), async || (presence.has("alice"), presence.count()))
+            .await;
+    });
+}
+
+/// The task outlives the last session until its user has left, and no longer.
+#[test]
+fn when_the_last_user_left_nothing_runs() {
+    let held = Arc::new(());
+    let hold = held.clone();
+    let hub = Hub::builder()
+        .heartbeat(Duration::from_millis(50))
+        .presence_grace(Duration::from_millis(100))
+        .on_disconnect(move |_, _| _ = &hold)
+        .build()
+        .unwrap();
+    let runtime = with_threads();
+    drop(runtime.block_on(Visit::user("alice").query("presence=room:1").open(&hub)));
+    assert!(hub.presence("room:1").unwrap().has("alice"));
+    drop(hub);
+    runtime.block_on(common::eventually("what the hub holds is freed", 1, async || Arc::strong_count(&held)));
+}
