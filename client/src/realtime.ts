@@ -7,8 +7,10 @@ import { createFetch } from './fetch';
 import { guard } from './guard';
 import { concerns, toKey } from './keys';
 import { openLink, type Link } from './link';
+import { pageLife, type Wake } from './page-life';
 import { createPresence } from './presence';
 import { PRESENCE, type Config, type Follow, type ToTab } from './protocol';
+import { createSpread } from './spread';
 import { createTyping } from './typing';
 import type {
   AnySchema,
@@ -30,8 +32,6 @@ import type {
 const LINGER_MS = 1_000;
 /** A request is followed by what it is for within this time. */
 const HELD_MS = 10_000;
-/** How often the worker is looked after. */
-const CHECK_MS = 30_000;
 /** How long the first stream waits for the page's first requests, to begin at their cursors. */
 const FIRST_MS = 2_000;
 
@@ -258,38 +258,21 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
 
   // --- To the app --------------------------------------------------------------------------------------------
 
-  /** Waits for its part of a spread, and is told together. */
-  const late = { keys: new Map<string, Key>(), gap: undefined as string | undefined, channels: new Map<string, string>() };
-  let spreading: ReturnType<typeof setTimeout> | undefined;
+  const spread = createSpread(
+    (stale) => notify(stale),
+    (name, reason) => toEach(name, 'onGap', { reason }),
+  );
 
   const stale = (which: readonly Key[], spreadMs: number, own: boolean, why?: string) => {
     if (own || !(spreadMs || why)) return notify({ keys: which, own });
-    for (const key of which) late.keys.set(JSON.stringify(key), key);
-    late.gap ??= why;
-    spread(spreadMs);
+    spread.stale(which, spreadMs, why);
   };
 
   const gap = (reason: string, spreadMs: number, names?: string[]) => {
     if (!names) stale([[]], spreadMs, false, reason);
-    for (const name of names ?? channels.keys()) {
-      late.channels.set(name, reason);
-      Object.assign(channels.get(name) ?? {}, { lost: true });
-    }
-    spread(spreadMs);
-  };
-
-  const spread = (spreadMs: number) => {
-    spreading ??= setTimeout(() => {
-      spreading = undefined;
-      const { gap } = late;
-      const stale = { keys: gap ? [[]] : [...late.keys.values()], own: false, ...(gap && { gap }) };
-      const missed = [...late.channels];
-      late.keys.clear();
-      late.channels.clear();
-      late.gap = undefined;
-      if (stale.keys.length) notify(stale);
-      for (const [name, reason] of missed) toEach(name, 'onGap', { reason });
-    }, Math.random() * spreadMs);
+    const lost = names ?? [...channels.keys()];
+    for (const name of lost) Object.assign(channels.get(name) ?? {}, { lost: true });
+    spread.missed(lost, reason, spreadMs);
   };
 
   const notify = (stale: Stale) => {
@@ -313,31 +296,17 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     awake = true;
     tell();
   };
-  const wake = (why: 'online' | 'visible' | 'connect') => {
+  const wake = (why: Wake) => {
     if (!joined) return;
     link!.check();
     link!.send({ t: 'wake', why });
   };
 
-  let life: AbortController | undefined;
-  const listen = () => {
-    if (life || typeof document === 'undefined') return;
-    life = new AbortController();
-    const { signal } = life;
-    const on = (target: EventTarget, name: string, then: () => void) => target.addEventListener(name, then, { signal });
-    on(globalThis, 'pagehide', sleep);
-    on(globalThis, 'pageshow', rise);
-    on(globalThis, 'online', () => wake('online'));
-    on(document, 'freeze', sleep);
-    on(document, 'resume', rise);
-    on(document, 'visibilitychange', () => document.hidden || wake('visible'));
-    const timer = setInterval(() => joined && link!.check(), CHECK_MS);
-    signal.onabort = () => clearInterval(timer);
-  };
+  const life = pageLife({ sleep, rise, wake, check: () => joined && link!.check() });
 
   /** Somebody began or ceased to listen. */
   const listened = () => {
-    if (enabled) listen();
+    if (enabled) life.begin();
     clearTimeout(letGo);
     firstSince ||= Date.now();
     if (wanted()) change();
@@ -420,7 +389,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
     status: watched,
     connect() {
       enabled = true;
-      listen();
+      life.begin();
       if (status.state === 'closed' && !joined) become({ state: 'idle' });
       tell();
       wake('connect');
@@ -430,8 +399,7 @@ export const createRealtime = <S extends Schema = AnySchema>(options: RealtimeOp
       clearTimeout(scheduled);
       scheduled = undefined;
       leave();
-      life?.abort();
-      life = undefined;
+      life.end();
       awake = true;
       become({ state: 'closed', reason: 'disconnect' });
     },

@@ -11,19 +11,11 @@
 
 import { compare } from './cursor';
 import { foldPresence, type Present } from './presence-fold';
-import { PRESENCE, type Config, type Follow, type Gap, type Revalidated, type Said, type ToRelay, type ToTab } from './protocol';
+import { PRESENCE, type Config, type Follow, type ToRelay, type ToTab } from './protocol';
+import { createQuestions, type Asked, type Question } from './questions';
+import { createRing, type Entry, type Frame } from './ring';
 import { openStream, type End, type Hello, type Stream } from './stream';
 import type { Status } from './types';
-
-type Frame = (Revalidated | Said | Gap) & { cursor?: string | undefined };
-
-interface Entry {
-  frame: Frame;
-  chars: number;
-  /** The cursor when it came, and a cursor at or after all it says; none yet where none is known. */
-  after: string | undefined;
-  at: string | undefined;
-}
 
 /** What a tab has of a channel, or of the keys. */
 interface Followed {
@@ -35,17 +27,12 @@ interface Followed {
   refused?: boolean;
 }
 
-interface Tab {
-  post: (message: ToTab) => void;
+interface Tab extends Asked {
   follows: Map<string, Followed>;
   /** It may be of another user than the stream: it waits for one that was opened after it came. */
   stranger?: boolean;
-  /** What it was asked has no answer. */
-  gone?: () => void;
 }
 
-const RING = 256;
-const RING_CHARS = 1_000_000;
 /** Changes within this time are one. */
 const GATHER_MS = 50;
 /** A stream that stood so long was no failure. */
@@ -53,8 +40,6 @@ const STOOD_MS = 5_000;
 /** Till the first byte: the server answers at once. */
 const CONNECT_MS = 10_000;
 const HUSH_MS = 3_000;
-/** For answers of a tab. */
-const ASK_MS = 10_000;
 
 /** `lingerMs`: how long the stream outlives the last tab, so that a page that loads another keeps it. */
 export const createRelay = (lingerMs: number) => {
@@ -77,10 +62,7 @@ export const createRelay = (lingerMs: number) => {
   let anew = false;
 
   let cursor: string | undefined;
-  /** What the ring holds is complete above it. */
-  let floor: string | undefined;
-  let ring: Entry[] = [];
-  let chars = 0;
+  const ring = createRing();
 
   /** Who is present, by what a tab follows to hear it; as the stream says, or the one before, until this one did. */
   const present = new Map<string, Present | undefined>();
@@ -95,8 +77,11 @@ export const createRelay = (lingerMs: number) => {
   let imposed = false;
   let gathering: ReturnType<typeof setTimeout> | undefined;
   let leaving: ReturnType<typeof setTimeout> | undefined;
-  let questions = 0;
-  const answers = new Map<number, (reply: { value?: unknown; error?: boolean }) => void>();
+  /** Of attempts, so that one that was overtaken is known. */
+  let turns = 0;
+  const questions = createQuestions();
+  /** Another tab each time: one of them may sleep. */
+  const ask = (what: Question) => questions.ask([...tabs][failures % tabs.size], what);
 
   const each = (message: ToTab) => tabs.forEach((tab) => tab.post(message));
 
@@ -112,15 +97,13 @@ export const createRelay = (lingerMs: number) => {
   ];
   const wanted = () => all(({ refused }) => !refused).sort();
 
-  const covers = (since: string | undefined) => compare(since, floor) >= 0;
-
   /** Where the next stream begins: low enough for all who wait, if it can be told what they all have already. */
   const start = () => {
     let lowest = cursor;
     for (const tab of tabs) {
       for (const { since, live } of tab.follows.values()) {
         if (live || !since) continue;
-        if (!lowest || (compare(since, lowest) < 0 && (!cursor || covers(since)))) lowest = since;
+        if (!lowest || (compare(since, lowest) < 0 && (!cursor || ring.covers(since)))) lowest = since;
       }
     }
     return lowest;
@@ -146,29 +129,9 @@ export const createRelay = (lingerMs: number) => {
 
   /** What the open stream brings already: keys, and of channels what comes from now on. */
   const keysAlone = (open: string[] = []) =>
-    settle((name) => !name || open.includes(name), (since, name) => !name && covers(since), cursor, 0, ring);
+    settle((name) => !name || open.includes(name), (since, name) => !name && ring.covers(since), cursor, 0, ring.entries());
 
   // --- Attempts --------------------------------------------------------------------------------------------
-
-  const ask = (what: 'headers' | 'unauthorized') =>
-    new Promise<any>((resolve, reject) => {
-      const n = ++questions;
-      // Another tab each time: one of them may sleep.
-      const tab = [...tabs][failures % tabs.size];
-      const patience = setTimeout(() => answers.get(n)?.({}), ASK_MS);
-      answers.set(n, ({ value, error }) => {
-        answers.delete(n);
-        clearTimeout(patience);
-        // Without a value nobody answered.
-        if (error || value === undefined) reject(error);
-        else resolve(value);
-      });
-      const nobody = () => answers.get(n)?.({});
-      if (!tab) return nobody();
-      // A page that loads another does not answer any more.
-      tab.gone = nobody;
-      tab.post({ t: 'ask', n, what });
-    });
 
   const attempt = async () => {
     clearTimeout(timer);
@@ -177,7 +140,7 @@ export const createRelay = (lingerMs: number) => {
     attemptedAt = Date.now();
     asked = wanted();
     if (!current) become('connecting');
-    const turn = (opening = ++questions);
+    const turn = (opening = ++turns);
     let headers: HeadersInit = {};
     try {
       if (config.headers) headers = await ask('headers');
@@ -218,7 +181,7 @@ export const createRelay = (lingerMs: number) => {
       cursor(id) {
         if (stream !== current) return;
         advance(id);
-        whole();
+        ring.whole(cursor);
         for (const tab of tabs) if (isLive(tab, '')) tab.post({ t: 'cursor', cursor });
       },
       end: (how) => ended(stream, how),
@@ -240,7 +203,7 @@ export const createRelay = (lingerMs: number) => {
   const failed = ({ reason, status: code = 0, retry, jitter }: End) => {
     if (code === 401 && config.unauthorized && !unauthorized) {
       unauthorized = true;
-      const turn = (opening = ++questions);
+      const turn = (opening = ++turns);
       const then = (go: unknown) => {
         if (turn !== opening) return;
         opening = 0;
@@ -336,11 +299,11 @@ export const createRelay = (lingerMs: number) => {
     const before = cursor;
     if (said.resumed) {
       cursor = from;
-      floor ??= from;
+      ring.from(from);
     } else {
-      ring = [];
-      chars = 0;
-      cursor = floor = id;
+      ring.clear();
+      cursor = id;
+      ring.from(id);
       for (const { follows } of tabs) for (const followed of follows.values()) if (followed.live) followed.since = id;
       // After a strange cursor, the server's own gap follows.
       const gap: ToTab = { t: 'gap', reason: 'fresh', spreadMs: said.spreadMs, cursor };
@@ -367,7 +330,7 @@ export const createRelay = (lingerMs: number) => {
     has: (since: string | undefined, name: string) => boolean,
     now: string | undefined,
     spreadMs: number,
-    kept: Entry[] = [],
+    kept: readonly Entry[] = [],
   ) => {
     for (const tab of tabs) {
       if (tab.stranger) continue;
@@ -395,9 +358,8 @@ export const createRelay = (lingerMs: number) => {
     // What a later server may say.
     if (!/^(revalidate|message|gap)$/.test(name)) return id && advance(id);
     if (name !== 'message') {
-      whole();
-      ring.push({ frame: said, chars: size, after: cursor, at: id });
-      chars += size;
+      ring.whole(cursor);
+      ring.add({ frame: said, chars: size, after: cursor, at: id });
     }
     if (id) advance(id);
     if (said.t !== 'message' || !/^presence(_update)?$/.test(said.event)) said.cursor = cursor;
@@ -422,23 +384,10 @@ export const createRelay = (lingerMs: number) => {
 
   const isLive = (tab: Tab, name: string) => tab.follows.get(name)?.live;
 
-  /**
-   * A batch ends, or another begins. Its keys come first, and may be younger than the messages after them: only now
-   * the cursor is one at or after them.
-   */
-  const whole = () => {
-    for (const entry of ring) if (entry.after !== cursor) entry.at ??= cursor;
-  };
-
   const advance = (id: string) => {
     if (!cursor) gather();
     cursor = id;
-    floor ??= id;
-    while ((ring.length > RING || chars > RING_CHARS) && ring[0]?.at) {
-      const oldest = ring.shift()!;
-      chars -= oldest.chars;
-      if (compare(oldest.at, floor) > 0) floor = oldest.at;
-    }
+    ring.from(id);
   };
 
   // --- Tabs ------------------------------------------------------------------------------------------------
@@ -471,9 +420,9 @@ export const createRelay = (lingerMs: number) => {
       if (tabs.size) return;
       halt();
       clearTimeout(gathering);
-      gathering = asked = cursor = floor = undefined;
-      ring = [];
-      chars = failures = 0;
+      gathering = asked = cursor = undefined;
+      ring.clear();
+      failures = 0;
       unauthorized = false;
       status = { state: 'connecting' };
     };
@@ -518,7 +467,7 @@ export const createRelay = (lingerMs: number) => {
       } else if (message.t === 'want') follow(tab, message.follows);
       else if (message.t === 'leave') leave(tab);
       else if (message.t === 'wake') wake(message.why);
-      else if (message.t === 'reply') answers.get(message.n)?.(message);
+      else if (message.t === 'reply') questions.answer(message);
     };
   };
 };
