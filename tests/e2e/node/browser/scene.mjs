@@ -18,7 +18,7 @@ export const SOON = { initial: 20, max: 100 };
 /** A wait in which what must not come would have come: several attempts. */
 const QUIET = 600;
 
-function executable() {
+export function executable() {
   const found = (process.env.PATH ?? '').split(':').map((dir) => join(dir, 'chromium')).find(existsSync);
   return found ?? assert.fail('chromium is needed: scripts/test.sh installs it');
 }

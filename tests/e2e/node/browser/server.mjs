@@ -43,7 +43,7 @@ export async function server(knobs = {}, name = 'stage') {
       child.kill('SIGKILL');
       await once(child, 'exit');
     },
-    /** What it saw: `open`, `opened`, `requests`, `reads`, `aborted`. */
+    /** What it saw: `open`, `opened`, `requests`, `emitted`, `reads`, `aborted`. */
     tell: () => ask('/stage'),
     /** Raises a counter past the browser, and tells everyone; the new value. */
     bump: (key) => ask(`/bump/${key}`, { method: 'POST' }),

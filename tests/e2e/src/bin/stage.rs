@@ -7,6 +7,7 @@
 //! | `FILES` | directories, separated by `:`; a file in one of them wins over the app |
 //! | `HEARTBEAT_MS` | default 1 000 |
 //! | `REFETCHES_PER_S` | default 1 000; `spreadMs` follows from it |
+//! | `GRACE_MS` | how long a user whose last session ended stays present; default 5 000 |
 //! | `LATENCY_MS` | how long a read takes, after it has seen its value; default 0 |
 //!
 //! `GET /stage` tells what it saw; `POST /stage/answers` has the next requests for a stream answered as said.
@@ -30,7 +31,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tower_revalidate::{Grant, Hub, Policy, Refusal, Revalidate};
+use tower_revalidate::{ClientEvent, Grant, Hub, Policy, Refusal, Revalidate};
 
 #[derive(Clone)]
 struct Stage {
@@ -52,6 +53,8 @@ struct Seen {
     aborted: usize,
     /// The requests for a stream.
     requests: Vec<Value>,
+    /// How often a client said something.
+    emitted: usize,
     /// How the next of them are answered.
     answers: VecDeque<Value>,
 }
@@ -64,11 +67,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .heartbeat(Duration::from_millis(number("HEARTBEAT_MS", 1000)?))
         .refetches_per_s(u32::try_from(number("REFETCHES_PER_S", 1000)?)?)
         .channel("news:*", Policy::history(256).public())
+        .typing("room:*:typing")
+        .presence_grace(Duration::from_millis(number("GRACE_MS", 5000)?))
         .authorize(async |parts| grant(&parts))
         .on_connect(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         })
         .build()?;
+    // To say something in a room one has to be there.
+    hub.on("room:*", "said", async |event: ClientEvent<String>| {
+        let here = event
+            .hub()
+            .presence(event.channel())
+            .is_ok_and(|room| event.identity().is_some_and(|user| room.has(user)));
+        if !here {
+            return Err(Refusal::conflict("nobody hears who is not there"));
+        }
+        event.publish("said", &event.data);
+        Ok(event.data.len())
+    });
     let stage = Stage {
         hub: hub.clone(),
         latency: Duration::from_millis(number("LATENCY_MS", 0)?),
@@ -117,7 +134,13 @@ fn grant(parts: &Parts) -> Result<Grant, Refusal> {
     let cookie = text(COOKIE).into_iter().flat_map(|cookies| cookies.split("; "));
     match bearer.or(cookie.filter_map(|cookie| cookie.strip_prefix("user=")).next()) {
         Some("old") => Err(Refusal::unauthorized("the token has expired")),
-        Some(user) => Ok(Grant::user(user)),
+        // All rooms but the one that is closed.
+        Some(user) => {
+            let grant = Grant::user(user).info(json!({ "name": user.to_uppercase() }));
+            Ok(["room:1", "room:2", "room:1:typing"]
+                .into_iter()
+                .fold(grant, |grant, room| grant.follow(room).publish(room)))
+        }
         None => Ok(Grant::anonymous()),
     }
 }
@@ -195,6 +218,9 @@ async fn sign_out(State(stage): State<Stage>, Path(user): Path<String>) -> Statu
 
 /// Writes requests for a stream down, and answers them as was said; else as the mount does.
 async fn rehearsed(State(stage): State<Stage>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/realtime/emit" {
+        stage.seen().emitted += 1;
+    }
     if request.uri().path() != "/realtime/events" || request.method() != Method::GET {
         return next.run(request).await;
     }
@@ -238,6 +264,7 @@ async fn tell(State(stage): State<Stage>) -> Json<Value> {
         "open": sessions,
         "opened": stage.opened.load(Ordering::Relaxed),
         "requests": seen.requests,
+        "emitted": seen.emitted,
         "reads": seen.reads,
         "aborted": seen.aborted,
     }))
