@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "53ae64df6bd29f39",
-        etag: "\"53ae64df6bd29f39\"",
+        hash: "44267e1da3091676",
+        etag: "\"44267e1da3091676\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "71754ce76d20420e",
-        etag: "\"71754ce76d20420e\"",
+        hash: "ca2c01bcda219d31",
+        etag: "\"ca2c01bcda219d31\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "92c59c02d993b053",
-        etag: "\"92c59c02d993b053\"",
+        hash: "89c017078b077818",
+        etag: "\"89c017078b077818\"",
         body: include_bytes!("auto.js"),
     },
 ]
