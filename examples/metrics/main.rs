@@ -51,7 +51,9 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The recorder, with latencies as a histogram, which adds up over nodes as a summary does not.
 fn recorder() -> Result<PrometheusHandle, BuildError> {
     let latency = Matcher::Full(WRITE_LATENCY_SECONDS.to_owned());
-    let prometheus = PrometheusBuilder::new().install_recorder()?;
+    let prometheus = PrometheusBuilder::new()
+        .set_buckets_for_metric(latency, &WRITE_LATENCY_BUCKETS)?
+        .install_recorder()?;
     let upkeep = prometheus.clone();
     tokio::spawn(async move {
         // Whoever renders by itself has to: latencies wait in memory to be counted, also when nobody scrapes.
