@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::own::{Own, OwnRead};
 use crate::Cursor;
 use crate::hub::{ByeReason, HubSession, Read};
-use crate::proto::{Batch, Opening};
+use crate::proto::{Batch, Opening, Posted};
 use crate::sse::{Bye, Denied, Encoder, Gap, Hello, Revalidated};
 
 /// The body of a stream of Server-Sent Events, and of the service's other answers.
@@ -97,6 +97,33 @@ pub(super) fn goodbye(came_with: Option<Cursor>, reason: ByeReason, retry_ms: Op
     out.finish()
 }
 
+/// What a batch holds behind the opening and the keys. An id stands only behind everything that it acknowledges
+/// (PROTOCOL R1); `written` is the last one that stands in the stream, as far as this batch knows.
+pub(super) fn write_rest(
+    batch: &Batch,
+    out: &mut Encoder,
+    mut written: Option<u64>,
+    put: impl Fn(&mut Encoder, &Posted, bool),
+) {
+    batch.current.iter().for_each(|posted| put(out, posted, false));
+    if let Some(gap) = &batch.gap {
+        let id = batch.cursor.filter(|_| batch.messages.is_empty());
+        let data = Gap { reason: gap.reason, channels: gap.channels.as_deref(), spread_ms: gap.spread_ms };
+        out.event(id, "gap", &data);
+        written = id.map(|id| id.offset).or(written);
+    }
+    for posted in &batch.messages {
+        put(out, posted, true);
+        written = Some(posted.offset).filter(|_| posted.id_len > 0).or(written);
+    }
+    match batch.cursor {
+        Some(cursor) if batch.heartbeat || written != Some(cursor.offset) => out.cursor(cursor),
+        // It lags, or waits: nothing may be acknowledged, and the connection is alive.
+        None if batch.heartbeat => out.comment(),
+        _ => {}
+    }
+}
+
 impl Live {
     /// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
     fn encode(&mut self, batch: &Batch) -> Bytes {
@@ -128,24 +155,9 @@ impl Live {
             out.event(id, "revalidate", &data);
             written = id.map(|id| id.offset).or(written);
         }
-        batch.current.iter().for_each(|posted| out.frame(posted.bare()));
-        if let Some(gap) = &batch.gap {
-            let id = batch.cursor.filter(|_| batch.messages.is_empty());
-            let data =
-                Gap { reason: gap.reason, channels: gap.channels.as_deref(), spread_ms: gap.spread_ms };
-            out.event(id, "gap", &data);
-            written = id.map(|id| id.offset).or(written);
-        }
-        for posted in &batch.messages {
-            out.frame(&posted.frame);
-            written = Some(posted.offset).filter(|_| posted.id_len > 0).or(written);
-        }
-        match batch.cursor {
-            Some(cursor) if batch.heartbeat || written != Some(cursor.offset) => out.cursor(cursor),
-            // It lags, or waits: nothing may be acknowledged, and the connection is alive.
-            None if batch.heartbeat => out.comment(),
-            _ => {}
-        }
+        write_rest(batch, &mut out, written, |out, posted, has_id| {
+            out.frame(if has_id { &posted.frame } else { posted.bare() });
+        });
         out.finish()
     }
 

@@ -41,11 +41,12 @@ use http::{Method, Response};
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::body::write_rest;
 use super::{SseBody, start, with_headers};
 use crate::event::EventName;
 use crate::hub::{Ask, Farewell, HubSession, Kind, Read, Seen, Signal};
 use crate::proto::{Batch, Opening, Posted, Start};
-use crate::sse::{Encoder, Gap};
+use crate::sse::Encoder;
 use crate::{Channel, Cursor, Grant, Hub, IntoName, SubscribeError};
 
 /// How many bytes wait in a stream for its client, of what is sent to it alone.
@@ -375,26 +376,10 @@ impl Own {
                 written = Some(id.offset);
             }
         }
-        for posted in &batch.current {
-            out.raw(None, &posted.event, &posted.data);
-        }
-        if let Some(gap) = &batch.gap {
-            let id = batch.cursor.filter(|_| batch.messages.is_empty());
-            let data =
-                Gap { reason: gap.reason, channels: gap.channels.as_deref(), spread_ms: gap.spread_ms };
-            out.event(id, "gap", &data);
-            written = id.map(|id| id.offset).or(written);
-        }
-        for posted in &batch.messages {
-            let id = id_of(posted, batch);
+        write_rest(batch, out, written, |out, posted, has_id| {
+            let id = id_of(posted, batch).filter(|_| has_id);
             out.raw(id, &posted.event, &posted.data);
-            written = id.map(|id| id.offset).or(written);
-        }
-        match batch.cursor {
-            Some(cursor) if batch.heartbeat || written != Some(cursor.offset) => out.cursor(cursor),
-            None if batch.heartbeat => out.comment(),
-            _ => {}
-        }
+        });
     }
 }
 
