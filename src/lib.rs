@@ -65,7 +65,7 @@
 //!
 //! - `axum`: [`Revalidate`] and [`Change`] as parts of an axum response.
 //! - `header`: [`Revalidate`] from the response header `X-Revalidate`, see [`layer`].
-//! - `limits`: how often streams may be opened, see `Limit`.
+//! - `limits`: how often streams may be opened, and events and broadcasts posted, see `Limit`.
 //! - `metrics`: what the hub does, counted through the facade of that name, see the module `metrics`.
 //! - `test-util`: seeds for everything that is drawn, so that a simulation replays exactly.
 

@@ -13,7 +13,11 @@ use tower_revalidate::{Hub, Revalidate, RevalidateExt, SseBody};
 use super::rights::{self, CHANNELS, SCOPES, is_name};
 use super::{Input, Rights, Viewer, dispatched, on_runtime};
 
-const QUERY: [&str; 32] = [
+const QUERY: [&str; 36] = [
+    "&channel=room:1",
+    "&limit=",
+    "1000",
+    "&cursor=7",
     "channels=",
     "channels",
     "&channels=",
@@ -49,7 +53,14 @@ const QUERY: [&str; 32] = [
 ];
 const PATHS: [&str; 9] = ["/realtime", "/events", "/", "//", "events", "%2F", "..", "x", "stats"];
 /// Beside the stream; `broadcast` is not there.
-const ENDPOINTS: [&str; 4] = ["/realtime/stats", "/stats", "/realtime/emit", "/realtime/broadcast"];
+const ENDPOINTS: [&str; 6] = [
+    "/realtime/stats",
+    "/stats",
+    "/realtime/emit",
+    "/realtime/broadcast",
+    "/realtime/channel/users",
+    "/channel/users",
+];
 const HEADERS: [&str; 10] = [
     "last-event-id",
     "x-revalidate-id",
@@ -85,6 +96,7 @@ struct Visit {
     /// Its query, read by an oracle of our own; what of that is to be followed, and what denied, in order.
     pairs: Vec<(String, String)>,
     followed: Vec<String>,
+    joined: Vec<String>,
     denied: Vec<Value>,
     /// Through the layer and the mount, with the app behind it, or to the service alone.
     layered: bool,
@@ -95,7 +107,12 @@ struct Visit {
 /// The cases are requests; they share a hub.
 pub fn query(cases: &[&[u8]]) {
     on_runtime(async {
-        let hub = rights::declare(Hub::builder()).stats(async |_| Ok(())).seed(7).build().unwrap();
+        let hub = rights::declare(Hub::builder())
+            .stats(async |_| Ok(()))
+            .channel_users(async |_| Ok(()))
+            .seed(7)
+            .build()
+            .unwrap();
         rights::publish_everywhere(&hub, "before");
         let mut open = Vec::new();
         for case in cases {
@@ -136,6 +153,11 @@ impl Visit {
         let asked: Vec<String> = (0..input.below(6)).map(|_| rights::name(input)).collect();
         let asked: String = form_urlencoded::byte_serialize(asked.join(",").as_bytes()).collect();
         let mut query = if input.once_in(4) { Vec::new() } else { format!("channels={asked}").into_bytes() };
+        if input.once_in(4) {
+            let presence: Vec<String> = (0..input.below(3)).map(|_| rights::name(input)).collect();
+            query.extend_from_slice(b"&presence=");
+            query.extend(form_urlencoded::byte_serialize(presence.join(",").as_bytes()).flat_map(str::bytes));
+        }
         (0..input.below(8)).for_each(|_| input.stir(&mut query, &QUERY));
         let headers = (0..input.below(4)).filter_map(|_| {
             let name = match input.below(8) {
@@ -153,6 +175,7 @@ impl Visit {
             rights,
             pairs: pairs(uri.query().unwrap_or_default()),
             followed: Vec::new(),
+            joined: Vec::new(),
             denied: Vec::new(),
             uri,
             layered,
@@ -197,8 +220,8 @@ impl Visit {
             self.uri.path().strip_prefix("/realtime").filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let endpoint = mounted.unwrap_or(self.uri.path());
         let is_app = self.layered && mounted.is_none();
-        let asked = self.followed.len() + self.denied.len();
-        let too_much = self.uri.query().unwrap_or_default().len() > 8192 || asked > 256;
+        let too_many = ["channels", "presence"].iter().any(|field| self.asked(field).len() > 256);
+        let too_much = self.uri.query().unwrap_or_default().len() > 8192 || too_many;
         let expected = match self.method.as_str() {
             _ if is_app => 200,
             "POST" if endpoint == "/emit" => {
@@ -208,8 +231,9 @@ impl Visit {
             "OPTIONS" if endpoint == "/emit" => 204,
             _ if endpoint == "/emit" => 405,
             "GET" | "HEAD" if endpoint == "/stats" => 200,
-            "OPTIONS" if endpoint == "/stats" => 204,
-            _ if endpoint == "/stats" => 405,
+            "GET" | "HEAD" if endpoint == "/channel/users" => self.page(),
+            "OPTIONS" if endpoint == "/stats" || endpoint == "/channel/users" => 204,
+            _ if endpoint == "/stats" || endpoint == "/channel/users" => 405,
             _ if endpoint != "/events" => 404,
             "GET" if too_much => 400,
             "GET" | "HEAD" => 200,
@@ -228,6 +252,15 @@ impl Visit {
         Some(viewer)
     }
 
+    /// Whether the query asks for a page of a channel's users.
+    fn page(&self) -> u16 {
+        let last = |field| self.pairs.iter().rfind(|(name, _)| name == field).map(|(_, value)| &**value);
+        let digits = |text: &str| text.strip_prefix('+').unwrap_or(text).parse::<u64>();
+        let fits =
+            last("limit").is_none_or(|limit| digits(limit).is_ok_and(|limit| (1..=1000).contains(&limit)));
+        if last("channel").is_some_and(is_name) && fits { 200 } else { 400 }
+    }
+
     /// The header that a browser sends, else what stands last in the query.
     fn came_with(&self) -> Option<String> {
         let header = self.headers.iter().find(|(name, _)| name == "last-event-id");
@@ -239,18 +272,33 @@ impl Visit {
         text.map(|text| text.trim().to_owned())
     }
 
-    fn ask(&mut self) {
-        let lists = self.pairs.iter().filter(|(name, _)| name == "channels");
+    /// The names under a field of the query, each once.
+    fn asked(&self, field: &str) -> Vec<String> {
+        let lists = self.pairs.iter().filter(|(name, _)| name == field);
         let mut seen = HashSet::new();
-        let asked: Vec<_> =
-            lists.flat_map(|(_, list)| list.split(',')).filter(|name| !name.is_empty()).collect();
-        for channel in asked.into_iter().filter(|name| seen.insert(*name)) {
-            if !is_name(channel) {
-                self.denied.push(json!({"channel": channel, "code": "malformed"}));
-            } else if self.may_follow(channel) {
-                self.followed.push(channel.to_owned());
-            } else {
-                self.denied.push(json!({"channel": channel, "code": "accessdenied"}));
+        let names = lists.flat_map(|(_, list)| list.split(',')).filter(|name| !name.is_empty());
+        names.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+    }
+
+    fn ask(&mut self) {
+        for (field, is_presence) in [("channels", false), ("presence", true)] {
+            for channel in self.asked(field) {
+                let code = match (is_name(&channel), is_name(&channel) && self.may_follow(&channel)) {
+                    (true, true) if is_presence => {
+                        self.joined.push(channel);
+                        continue;
+                    }
+                    (true, true) => {
+                        self.followed.push(channel);
+                        continue;
+                    }
+                    (true, false) => "accessdenied",
+                    (false, _) => "malformed",
+                };
+                let denied = json!({"channel": channel, "code": code});
+                if !self.denied.contains(&denied) {
+                    self.denied.push(denied);
+                }
             }
         }
     }
@@ -269,9 +317,15 @@ impl Visit {
         let hello = viewer.hello();
         assert_eq!(hello["channels"], json!(followed));
         assert_eq!(hello["denied"], json!(self.denied));
+        let joined = (!self.joined.is_empty()).then(|| json!(self.joined));
+        assert_eq!(hello.get("presence"), joined.as_ref());
         let mut heard = Vec::new();
         for message in viewer.named("message") {
             let channel = message["channel"].as_str().unwrap();
+            if message["event"] == "presence" || message["event"] == "presence_update" {
+                assert!(self.joined.iter().any(|own| own == channel), "{message} is outside of the grant");
+                continue;
+            }
             assert!(followed.iter().any(|own| own == channel), "{message} is outside of the grant");
             assert_eq!(message["data"], channel, "a payload of another channel");
             if message["event"] == "after" {
