@@ -157,6 +157,7 @@ impl Metrics {
     /// A stream wrote this, a frame each.
     pub(crate) fn wrote(&self, batch: &Batch, bytes: usize) {
         self.handed(batch);
+        self.wrote_bytes(bytes);
         self.tell(|to| {
             if matches!(batch.opening, Some(Opening::Hello { .. })) {
                 to.hello_out.increment(1);
@@ -164,7 +165,6 @@ impl Metrics {
             if batch.heartbeat {
                 to.heartbeat_out.increment(1);
             }
-            to.written_bytes.increment(bytes as u64);
         });
     }
 
@@ -184,12 +184,15 @@ impl Metrics {
         });
     }
 
+    /// A stream wrote what a handler sent to it alone.
+    pub(crate) fn wrote_bytes(&self, bytes: usize) {
+        self.tell(|to| to.written_bytes.increment(bytes as u64));
+    }
+
     /// A stream wrote its last frame.
     pub(crate) fn wrote_bye(&self, bytes: usize) {
-        self.tell(|to| {
-            to.bye_out.increment(1);
-            to.written_bytes.increment(bytes as u64);
-        });
+        self.wrote_bytes(bytes);
+        self.tell(|to| to.bye_out.increment(1));
     }
 
     pub(crate) fn audited(&self, audit: &Audit<'_>) {
@@ -324,7 +327,7 @@ impl Handles {
 
 /// The codes of refusals that are the hub's own.
 #[cfg(feature = "metrics")]
-const CODES: [&str; 20] = [
+const CODES: [&str; 21] = [
     "accessdenied",
     "busy",
     "conflict",
@@ -335,15 +338,16 @@ const CODES: [&str; 20] = [
     "invalid",
     "limited",
     "malformed",
+    "mediatype",
     "methodnotallowed",
     "notpresent",
     "reserved",
     "shutdown",
+    "timeout",
     "toolarge",
     "unauthorized",
     "unavailable",
     "unhandled",
-    "unsupported",
     "other",
 ];
 

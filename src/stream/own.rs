@@ -345,10 +345,15 @@ impl Own {
                 if let Some(retry) = retry {
                     out.retry(retry.into());
                 }
-                Poll::Ready(OwnRead::Last(out.finish()))
+                let bytes = out.finish();
+                self.open.session.shared().metrics.wrote_bytes(bytes.len());
+                Poll::Ready(OwnRead::Last(bytes))
             }
             Poll::Pending if sent.is_empty() => Poll::Pending,
-            Poll::Pending => Poll::Ready(OwnRead::Chunk(sent)),
+            Poll::Pending => {
+                self.open.session.shared().metrics.wrote_bytes(sent.len());
+                Poll::Ready(OwnRead::Chunk(sent))
+            }
         }
     }
 

@@ -11,9 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{Visit, at, eventually};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
 use tokio::time::{advance, sleep};
+use tower::ServiceExt;
 use tower_revalidate::log::{Ack, Follower, Record};
 use tower_revalidate::{Cursor, Epoch, EventLog, Grant, Hub, Policy, Refusal, Revalidate};
 
@@ -93,7 +97,7 @@ async fn events_and_bytes_are_counted_as_they_pass() {
     let mut written = 0;
     let mut read = async |chunks: usize| {
         for _ in 0..chunks {
-            let frame = http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap();
+            let frame = BodyExt::frame(&mut body).await.unwrap().unwrap();
             written += frame.into_data().unwrap().len() as u64;
         }
         written
@@ -129,6 +133,34 @@ async fn events_and_bytes_are_counted_as_they_pass() {
     let events_out = [("hello", 1), ("revalidate", 2), ("message", 4), ("heartbeat", 1), ("bye", 1)];
     assert_eq!(recorder.by("events_out_total"), counted(events_out), "in process, too");
     assert_eq!(recorder.counter("written_bytes_total"), all, "which writes nothing");
+}
+
+/// Each byte of a handler's own stream, also of what it sends to that one alone.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_a_handler_counts_what_it_writes() {
+    let recorder = Recorder::default();
+    let _installed = metrics::set_default_local_recorder(&recorder);
+    let hub = Hub::new();
+    let (parts, ()) = Request::new(()).into_parts();
+    let mut stream = hub.stream_as(Grant::anonymous().follow("room:*"), &parts, [("room", 1)]).unwrap();
+    stream.send("initial", &["rows"]).unwrap();
+    let handle = stream.handle();
+    let mut body = stream.into_response().into_body();
+    let mut written = 0;
+    let mut read = async || {
+        let frame = BodyExt::frame(&mut body).await.unwrap().unwrap();
+        written += frame.into_data().unwrap().len() as u64;
+        assert_eq!(recorder.counter("written_bytes_total"), written);
+    };
+    read().await;
+    handle.send("note", &1).unwrap();
+    read().await;
+    hub.channel(("room", 1)).publish("x", &1).await.unwrap();
+    read().await;
+    handle.send("note", &2).unwrap();
+    hub.shutdown();
+    read().await;
+    assert_eq!(recorder.by("events_out_total"), counted([("hello", 1), ("message", 1)]));
 }
 
 /// A log that says everything twice, as a broker may.
@@ -345,8 +377,9 @@ async fn refusals_are_counted_by_codes_of_this_crate() {
         .authorize(async |parts| match parts.headers.get("x-who").map(|who| who.as_bytes()) {
             Some(b"nobody") => Err(Refusal::unauthorized("sign in")),
             Some(b"villain") => Err(Refusal::forbidden("not you")),
+            Some(b"debtor") => Err(Refusal::new(StatusCode::PAYMENT_REQUIRED, "debt-of-alice", "pay first")),
             Some(b"broken") => Err(Refusal::error("no database")),
-            _ => Ok(Grant::user("alice")),
+            _ => Ok(Grant::user("alice").publish("room:*")),
         })
         .build()
         .unwrap();
@@ -354,11 +387,16 @@ async fn refusals_are_counted_by_codes_of_this_crate() {
     let series = recorder.series();
     let denied = counted([("accessdenied", 2), ("malformed", 1)]);
     assert_eq!(recorder.by("denied_channels_total"), denied);
-    for who in ["nobody", "villain", "villain", "broken", "one too many"] {
+    for who in ["nobody", "villain", "villain", "debtor", "broken", "one too many"] {
         drop(Visit::stranger().header("x-who", who).answer(&hub).await);
     }
     drop(Visit::stranger().following("1,2,3,4,5").answer(&hub).await);
     drop(Visit::stranger().header("plain", "1").answer(&hub).await);
+    for kind in ["text/plain", "application/json"] {
+        let said = r#"{"channel":"room:1","event":"said"}"#;
+        let request = Request::post("/realtime/emit").header("content-type", kind);
+        drop(hub.service().oneshot(request.body(Full::new(Bytes::from(said))).unwrap()).await);
+    }
     drop(hub.revalidate(Revalidate::key("x").to(("user", "sneaky*"))));
     hub.shutdown();
     drop((Visit::stranger().answer(&hub).await, stream));
@@ -370,6 +408,9 @@ async fn refusals_are_counted_by_codes_of_this_crate() {
         ("malformed", 1),
         ("httpsrequired", 1),
         ("shutdown", 1),
+        ("mediatype", 1),
+        ("unhandled", 1),
+        ("other", 1),
     ];
     assert_eq!(recorder.by("refusals_total"), counted(refusals));
     assert_eq!(recorder.counter("faults_total"), 1);
