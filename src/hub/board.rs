@@ -186,14 +186,16 @@ impl Board {
         );
         let waits_for = session.waits_for().map(|cursor| cursor.offset);
         core.waiting.extend(waits_for.map(|offset| (offset, index)));
-        let channels = opening.follows.into_iter().filter_map(|follow| match follow.name {
-            TopicName::Channel(channel) => Some(channel),
+        // Not collected in place: that would keep the room of all that is followed.
+        let names = opening.follows.iter().filter_map(|follow| match &follow.name {
+            TopicName::Channel(channel) => Some(channel.clone()),
             _ => None,
         });
+        let channels = names.collect();
         let info = Arc::new(SessionInfo {
             id: session_id(core.rng.u64(..), index),
             identity: opening.identity,
-            channels: channels.collect(),
+            channels,
             presence: opening.presence,
             hooks: Hooks::default(),
             span: SessionSpan::default(),

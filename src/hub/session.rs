@@ -59,7 +59,7 @@ impl Shared {
             );
         }
         self.flush(self.clock.now());
-        let mut follows = Vec::new();
+        let mut follows = Vec::with_capacity(1 + ask.grant.scopes.len().min(max_scopes) + ask.channels.len());
         let is_own = ask.kind == Kind::Own;
         if !is_own {
             follows.push(Follow { name: TopicName::Everyone, replay: Replay::Retained });
