@@ -229,6 +229,9 @@ fn expected(head: &Head, body: &[u8], channel: &str, event: &str, data: &Value) 
         None if bytes > MAX_BYTES => 413,
         None if depth(data) > 100 => 400,
         None if event == "join" || event == "leave" => 400,
+        // Of nobody who is present; it asks for no right to publish.
+        None if event == "presence_update" && bytes > 1024 => 413,
+        None if event == "presence_update" => 409,
         None if !head.may_publish(channel) && head.rights.user.is_none() => 401,
         None if !head.may_publish(channel) => 403,
         None if event == "ask" && data.is_null() => 204,
