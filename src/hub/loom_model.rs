@@ -1,5 +1,6 @@
 //! Every interleaving, up to a bounded number of preemptions, of {append → retention → tip → sweep → wake} with
-//! {register, read, sleep}, with heartbeats, and with a session that leaves during the sweep.
+//! {register, read, sleep}, with heartbeats, with a session that leaves during the sweep, and with users that join
+//! and leave.
 //!
 //! `RUSTFLAGS="--cfg loom_model" cargo test --lib --release loom`. A session that sleeps through an event is a
 //! deadlock, which loom reports.
@@ -14,9 +15,11 @@ use super::Signal;
 use super::board::{Board, BoardOptions, Opening, Read, Seat};
 use super::core::Marked;
 use crate::log::{Record, RecordKind};
-use crate::proto::{Batch, Floors, Follow, Policies, Replay, Retention, RetentionLimits, Start, TopicName};
+use crate::proto::{
+    Batch, Floors, Follow, Policies, PresenceLimits, Replay, Retention, RetentionLimits, Start, TopicName,
+};
 use crate::revalidate::Audience;
-use crate::{Epoch, QueryKey};
+use crate::{Channel, Epoch, QueryKey};
 
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -25,7 +28,15 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 }
 
 fn board() -> Arc<Board> {
-    let limits = RetentionLimits { bytes: 1 << 20, channel_bytes: 1 << 16, age: 1 << 30, topics: 8, keys: 8 };
+    let presence = PresenceLimits { page: 8, updates: true };
+    let limits = RetentionLimits {
+        bytes: 1 << 20,
+        channel_bytes: 1 << 16,
+        age: 1 << 30,
+        topics: 8,
+        keys: 8,
+        presence,
+    };
     let epoch = Epoch::from_random(1);
     let retention = Retention::new(epoch, 0, Floors::new(1, 0), limits, Policies::default());
     let options = BoardOptions {
@@ -38,14 +49,23 @@ fn board() -> Arc<Board> {
         refetches_per_s: 1000,
         heartbeat: 1000,
         stall_after: 1 << 30,
+        grace: 0,
         wait: None,
     };
     Arc::new(Board::new(retention, options, 0))
 }
 
 fn open(board: &Board) -> Seat {
+    open_as(board, None)
+}
+
+/// A session; with an identity, one that is present in a room.
+fn open_as(board: &Board, identity: Option<&str>) -> Seat {
     let opening = Opening {
-        identity: None,
+        identity: identity.map(Arc::from),
+        presence: identity.map(|_| Channel::new("room").unwrap()).into_iter().collect(),
+        attendee: None,
+        waits: true,
         follows: vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }],
         start: Start::At(crate::Cursor { epoch: Epoch::from_random(1), offset: 0 }),
         granted_at: 0,
@@ -190,9 +210,73 @@ fn loom_a_session_that_leaves_takes_no_wake_of_another() {
             move || publish(&board, 1)
         });
         // The last in the list moves to the place of the one that leaves.
-        board.close(&first);
+        board.close(&first, 0);
         read_until(&board, &third, 1);
         read_until(&board, &second, 1);
         publisher.join().unwrap();
+    });
+}
+
+/// Reads until it is told of this user under this event.
+fn read_until_told(board: &Board, seat: &Seat, event: &str, user: &str) {
+    let user = format!("{user:?}");
+    let is_told = |batch: &Batch| {
+        let mut told = batch.current.iter().filter(|posted| &*posted.event == event);
+        told.any(|posted| std::str::from_utf8(&posted.data).unwrap().contains(&user))
+    };
+    while !is_told(&next(board, seat)) {}
+}
+
+#[test]
+fn loom_who_is_there_is_told_of_a_join_and_of_a_leave() {
+    model(|| {
+        let board = board();
+        let alice = open_as(&board, Some("alice"));
+        read_until_told(&board, &alice, "presence", "alice");
+        let bob = thread::spawn({
+            let board = board.clone();
+            move || {
+                let bob = open_as(&board, Some("bob"));
+                while sweep(&board) {}
+                bob
+            }
+        });
+        read_until_told(&board, &alice, "presence_update", "bob");
+        let bob = bob.join().unwrap();
+        let ticker = thread::spawn({
+            let board = board.clone();
+            move || {
+                board.close(&bob, 0);
+                let mut marked = Marked::default();
+                board.visit((0, 1), 0, 8, 0, &mut marked);
+                marked.signals.iter().for_each(|signal| signal.wake());
+                while sweep(&board) {}
+            }
+        });
+        read_until_told(&board, &alice, "presence_update", "bob");
+        ticker.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_two_who_join_at_once_know_each_other() {
+    model(|| {
+        let board = board();
+        let other = thread::spawn({
+            let board = board.clone();
+            move || {
+                let bob = open_as(&board, Some("bob"));
+                while sweep(&board) {}
+                bob
+            }
+        });
+        let alice = open_as(&board, Some("alice"));
+        while sweep(&board) {}
+        let mut told = String::new();
+        while !told.contains("\"bob\"") || !told.contains("\"alice\"") {
+            let batch = next(&board, &alice);
+            told.extend(batch.current.iter().map(|posted| std::str::from_utf8(&posted.data).unwrap()));
+        }
+        other.join().unwrap();
     });
 }
