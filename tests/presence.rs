@@ -401,3 +401,17 @@ async fn who_missed_more_than_is_remembered_is_told_the_list() {
     sleep(Duration::from_secs(7)).await;
     assert_eq!(told(&mut alice).await, [("presence".into(), json!({"users": [user("alice")], "count": 1}))]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_is_told_with_the_next_tick_and_not_before() {
+    // Without heartbeats, which have a stream look as well.
+    let hub = Hub::builder().presence_page(1).heartbeat(Duration::from_secs(3600)).build().unwrap();
+    let mut alice = join(&hub, "alice").await;
+    let _others = [join(&hub, "bob").await, join(&hub, "carol").await];
+    sleep(Duration::from_secs(2)).await;
+    told(&mut alice).await;
+    let _more = [join(&hub, "dave").await, join(&hub, "erin").await];
+    assert_eq!(told(&mut alice).await, []);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(told(&mut alice).await, [("presence_update".into(), json!({"count": 5}))]);
+}
