@@ -5,7 +5,8 @@
 //! who joined, left or said something new of itself. Members are users, however many tabs they have open; whose
 //! last session ended has left after a grace period, and at once when
 //! [`Hub::disconnect_user`](crate::Hub::disconnect_user) signs the user out. Sessions without a user hear and are
-//! not seen. Of a user nothing is shown but its id and the grant's public [`info`](crate::Grant::info).
+//! not seen, where their grant names the channel: that a channel is [public](crate::Policy::public) does not make public
+//! who is there. Of a user nothing is shown but its id and the grant's public [`info`](crate::Grant::info).
 //!
 //! ```
 //! use tower_revalidate::{Grant, Hub};

@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower::ServiceExt;
-use tower_revalidate::{ClientEvent, Grant, Hub, Refusal, SseBody};
+use tower_revalidate::{ClientEvent, Grant, Hub, Policy, Refusal, SseBody};
 
 /// Longer than the grace, and shorter than a stream may go unread.
 const AWHILE: Duration = Duration::from_secs(20);
@@ -414,4 +414,16 @@ async fn a_crowd_is_told_with_the_next_tick_and_not_before() {
     assert_eq!(told(&mut alice).await, []);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(told(&mut alice).await, [("presence_update".into(), json!({"count": 5}))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_public_channel_does_not_show_strangers_who_is_there() {
+    let hub = Hub::builder().channel("room:1", Policy::history(8).public()).build().unwrap();
+    let mut alice = Visit::of(Grant::user("alice")).query("presence=room:1").open(&hub).await;
+    assert_eq!(told(&mut alice).await.len(), 1, "who is somebody is seen, and sees");
+    let mut stranger = Visit::stranger().following("room:1").query("presence=room:1").open(&hub).await;
+    let hello = stranger.hello.json();
+    assert_eq!((&hello["channels"], &hello["presence"]), (&json!(["room:1"]), &Value::Null));
+    assert_eq!(hello["denied"], json!([{"channel": "room:1", "code": "accessdenied"}]));
+    assert_eq!(told(&mut stranger).await, []);
 }

@@ -76,11 +76,17 @@ impl Shared {
         }
         let mut presence = Vec::new();
         for channel in ask.presence {
-            match self.allowed(&ask.grant, channel) {
-                Ok((channel, _)) => presence.push(channel),
-                // Asked for twice, it is denied once.
-                Err(refused) if denied.contains(&refused) => {}
-                Err(refused) => denied.push(refused),
+            let refused = match self.allowed(&ask.grant, channel) {
+                Ok((channel, _)) if self.lets_join(&ask.grant, &channel) => {
+                    presence.push(channel);
+                    continue;
+                }
+                Ok((channel, _)) => Denied { channel: channel.to_string(), code: "accessdenied".into() },
+                Err(refused) => refused,
+            };
+            // Asked for twice, it is denied once.
+            if !denied.contains(&refused) {
+                denied.push(refused);
             }
         }
         let tip = self.board.cursor();
@@ -134,6 +140,12 @@ impl Shared {
         self.replay(grant, channel).is_some()
     }
 
+    /// Whether the channel's presence is open to this grant: as the channel is, but to strangers only where their
+    /// grant names it. That a channel is public does not make public who follows it.
+    pub(crate) fn lets_join(&self, grant: &Grant, channel: &Channel) -> bool {
+        self.lets_follow(grant, channel) && (grant.identity.is_some() || grant.replay(channel).is_some())
+    }
+
     /// How the grant, or the channel's policy, allows to follow.
     fn replay(&self, grant: &Grant, channel: &Channel) -> Option<Replay> {
         let policies = &self.policies;
@@ -183,9 +195,9 @@ impl HubSession {
         Ok(true)
     }
 
-    /// Is present in a channel, if the grant lets it follow it.
+    /// Is present in a channel, if the grant lets it.
     pub(crate) fn join(&self, channel: &Channel, grant: &Grant) -> Result<bool, Closed> {
-        if self.shared.replay(grant, channel).is_none() {
+        if !self.shared.lets_join(grant, channel) {
             return Ok(false);
         }
         let marked = self.shared.board.join(&self.seat, channel, grant.info.as_ref())?;

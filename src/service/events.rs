@@ -76,7 +76,7 @@ async fn joins(
         let is_joining = |channel: &Channel| {
             let shared = &hub.shared;
             let is_new = grant.identity().is_some_and(|user| !shared.board.is_present(channel, user));
-            is_new && hub.has_gate(channel) && shared.lets_follow(grant, channel)
+            is_new && hub.has_gate(channel) && shared.lets_join(grant, channel)
         };
         match &channel {
             Ok(name) if is_joining(name) => match hub.gate(grant, name).await {

@@ -223,7 +223,7 @@ impl OwnStream {
     pub fn join(&mut self, channel: impl IntoName<Channel>) -> Result<(), SubscribeError> {
         let channel = channel.into_name()?;
         let Some(open) = &mut self.open else { return Ok(()) };
-        if !open.session.shared().lets_follow(&open.grant, &channel) {
+        if !open.session.shared().lets_join(&open.grant, &channel) {
             return Err(SubscribeError::Denied(channel));
         }
         open.joins.push(channel);

@@ -283,7 +283,9 @@ impl Visit {
     fn ask(&mut self) {
         for (field, is_presence) in [("channels", false), ("presence", true)] {
             for channel in self.asked(field) {
-                let code = match (is_name(&channel), is_name(&channel) && self.may_follow(&channel)) {
+                let may = is_name(&channel)
+                    && if is_presence { self.may_join(&channel) } else { self.may_follow(&channel) };
+                let code = match (is_name(&channel), may) {
                     (true, true) if is_presence => {
                         self.joined.push(channel);
                         continue;
@@ -305,6 +307,13 @@ impl Visit {
 
     fn may_follow(&self, channel: &str) -> bool {
         self.rights.as_ref().map_or_else(|| rights::is_public(channel), |rights| rights.may_follow(channel))
+    }
+
+    /// Who is nobody joins only where a grant says so.
+    fn may_join(&self, channel: &str) -> bool {
+        let rights = self.rights.as_ref();
+        let is_let = rights.is_some_and(|rights| rights.user.is_some() || rights.allow(channel));
+        is_let && self.may_follow(channel)
     }
 
     fn is(&self, scope: &str) -> bool {
