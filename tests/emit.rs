@@ -573,3 +573,41 @@ async fn a_stream_hears_what_a_client_said() {
     let heard = bob.next().await.payload();
     assert_eq!(heard, json!({"by": "alice", "at": heard["at"], "data": "hi"}));
 }
+
+/// Whoever is refused in the line takes nobody else's place in it: else anyone could have two handlers of one channel
+/// run at once, by one event that is no good.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_refused_lets_nobody_overtake() {
+    let hub = Hub::new();
+    let (order, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+    let (seen, waits) = (order.clone(), gate.clone());
+    hub.on("room:*", "said", move |event: ClientEvent<u64>| {
+        let (seen, waits) = (seen.clone(), waits.clone());
+        async move {
+            seen.lock().push(format!("{} begins", event.data));
+            waits.acquire().await.unwrap().forget();
+            seen.lock().push(format!("{} ends", event.data));
+            Ok(())
+        }
+    });
+    let say = |data: Value| {
+        let (hub, post) = (hub.clone(), Post::emit("room:1", "said", data).user("alice"));
+        tokio::spawn(async move { post.said(&hub).await.0 })
+    };
+    let first = say(json!(1));
+    tokio::task::yield_now().await;
+    assert_eq!(say(json!("no number")).await.unwrap(), 400);
+    let rest = [json!(2), json!("nor this"), json!(3)].map(say);
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*order.lock(), ["1 begins"]);
+    gate.add_permits(3);
+    assert_eq!(first.await.unwrap(), 204);
+    let mut statuses = Vec::new();
+    for said in rest {
+        statuses.push(said.await.unwrap());
+    }
+    assert_eq!(statuses, [204, 400, 204]);
+    assert_eq!(*order.lock(), ["1 begins", "1 ends", "2 begins", "2 ends", "3 begins", "3 ends"]);
+}
