@@ -430,3 +430,15 @@ async fn the_apps_own_middleware_guards_it() {
     drop((one, two));
     assert_eq!(hub.stats().sessions, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_asked_for_twice_is_followed_once() {
+    let hub = Hub::new();
+    let mut source = Source::default();
+    source.open(hub.stream(&source.request(), [("room", 1), ("room", 1), ("room", 2)]).unwrap());
+    source.read(usize::MAX).await;
+    hub.channel(("room", 1)).publish("note", &1);
+    assert_eq!(source.read(usize::MAX).await, [event("note", &json!(1))]);
+    source.body = None;
+    assert_eq!((hub.stats().sessions, hub.stats().subscriptions), (0, 0));
+}

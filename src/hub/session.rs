@@ -1,5 +1,6 @@
 //! [`HubSession`]: an open session, as a guard; opening one for a grant.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -68,14 +69,17 @@ impl Shared {
             follows.push(Follow { name: TopicName::Scope(scope.clone()), replay: Replay::Retained });
         }
         let mut denied = ask.refused;
-        for channel in ask.channels {
+        // A session stands in a topic's list once: twice it would hear all of it twice, and not find its way out.
+        let mut known = HashSet::new();
+        for channel in ask.channels.into_iter().filter(|channel| known.insert(channel.clone())) {
             match self.allowed(&ask.grant, channel) {
                 Ok((channel, replay)) => follows.push(Follow { name: TopicName::Channel(channel), replay }),
                 Err(refused) => denied.push(refused),
             }
         }
         let mut presence = Vec::new();
-        for channel in ask.presence {
+        known.clear();
+        for channel in ask.presence.into_iter().filter(|channel| known.insert(channel.clone())) {
             let refused = match self.allowed(&ask.grant, channel) {
                 Ok((channel, _)) if self.lets_join(&ask.grant, &channel) => {
                     presence.push(channel);
