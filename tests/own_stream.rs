@@ -442,3 +442,30 @@ async fn a_channel_that_is_asked_for_twice_is_followed_once() {
     source.body = None;
     assert_eq!((hub.stats().sessions, hub.stats().subscriptions), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_handle_of_a_stream_that_never_began_is_closed() {
+    let hub = Hub::new();
+    let stream = two_handle(&hub);
+    let handle = stream.handle();
+    handle.send("note", &1).unwrap();
+    drop(stream);
+    assert!(handle.is_closed());
+    assert_eq!(handle.send("note", &1), Err(SendError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_stream_that_a_head_asked_for_is_told_too() {
+    let hub = Hub::new();
+    let mut parts = Source::default().request();
+    parts.method = http::Method::HEAD;
+    let stream = hub.stream(&parts, [("room", 1)]).unwrap();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let counts = ended.clone();
+    stream.on_disconnect(move || {
+        counts.fetch_add(1, Ordering::SeqCst);
+    });
+    stream.on_disconnect(|| panic!("an app's own"));
+    drop(stream);
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
+}

@@ -199,7 +199,7 @@ impl Shared {
         self.metrics.opened();
         tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session opened");
         if let Some(hook) = &self.options.on_connect {
-            guarded(info, || hook(info));
+            guarded(Some(info), || hook(info));
         }
         if let Some(why) = info.hooks.connected() {
             self.disconnected(info, why);
@@ -216,7 +216,7 @@ impl Shared {
         let due = info.hooks.closed(why);
         if due.awaited {
             let waiting = self.farewells.lock().remove(&info.id).unwrap_or_default();
-            waiting.into_iter().for_each(|farewell| guarded(info, farewell));
+            waiting.into_iter().for_each(|farewell| guarded(Some(info), farewell));
         }
         if due.hook {
             self.disconnected(info, why);
@@ -233,22 +233,22 @@ impl Shared {
             }
             farewell
         };
-        guarded(info, over);
+        guarded(Some(info), over);
     }
 
     /// Of one that was opened; what never was, is not told of.
     fn disconnected(&self, info: &SessionInfo, why: Disconnect) {
         self.metrics.closed(why);
         if let Some(hook) = &self.options.on_disconnect {
-            guarded(info, || hook(info, why));
+            guarded(Some(info), || hook(info, why));
         }
     }
 }
 
-/// Runs a hook. Its panic is its own.
-fn guarded(info: &SessionInfo, hook: impl FnOnce()) {
+/// Runs a hook of a session, if there is one. Its panic is its own.
+pub(crate) fn guarded(info: Option<&SessionInfo>, hook: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-        tracing::error!(session = info.id, "a hook panicked");
+        tracing::error!(session = info.map(|info| &*info.id), "a hook panicked");
     }
 }
 

@@ -44,7 +44,7 @@ use serde::Serialize;
 use super::body::write_rest;
 use super::{SseBody, start, with_headers};
 use crate::event::EventName;
-use crate::hub::{Ask, Farewell, HubSession, Kind, Read, Seen, Signal};
+use crate::hub::{Ask, Farewell, HubSession, Kind, Read, Seen, Signal, guarded};
 use crate::proto::{Batch, Opening, Posted, Start};
 use crate::sse::Encoder;
 use crate::{Channel, Cursor, Grant, Hub, IntoName, SubscribeError};
@@ -230,12 +230,13 @@ impl OwnStream {
         Ok(())
     }
 
-    /// Calls back once when the stream is over, whatever ended it, also if it never began. It must not block; spawn
-    /// what takes time.
+    /// Calls back once when the stream is over, whatever ended it, also if it never began; at once for a HEAD, which
+    /// opens nothing. It must not block; spawn what takes time.
     pub fn on_disconnect(&self, farewell: impl FnOnce() + Send + 'static) {
-        if let Some(open) = &self.open {
-            let farewell: Farewell = Box::new(farewell);
-            open.session.await_end(farewell);
+        let farewell: Farewell = Box::new(farewell);
+        match &self.open {
+            Some(open) => open.session.await_end(farewell),
+            None => guarded(None, farewell),
         }
     }
 
@@ -393,9 +394,10 @@ fn id_of(posted: &Posted, batch: &Batch) -> Option<Cursor> {
     (posted.id_len > 0).then_some(Cursor { epoch, offset: posted.offset })
 }
 
-impl Drop for Own {
+/// Also of a stream that a handler did not answer with.
+impl Drop for Open {
     fn drop(&mut self) {
-        self.open.queue.lock().closed = true;
+        self.queue.lock().closed = true;
     }
 }
 
