@@ -53,6 +53,7 @@ impl Emitted {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use parking_lot::Mutex;
     use serde_json::json;
 
@@ -115,5 +116,35 @@ mod tests {
         // Behind them in the line.
         hub.gate(&Grant::user("alice"), &room(1)).await.unwrap();
         assert_eq!(*seen.lock(), all);
+    }
+
+    /// Whoever comes back the moment a session ended has left before.
+    #[tokio::test]
+    async fn a_leave_stands_in_the_line_before_a_hook_can_let_anyone_join() {
+        let known: Arc<Mutex<Option<Hub>>> = Arc::default();
+        let hooked = known.clone();
+        let hub = Hub::builder()
+            .on_disconnect(move |_, _| {
+                let hub = hooked.lock().clone().unwrap();
+                // As another thread would.
+                drop(hub.gate(&Grant::user("alice"), &room(1)).now_or_never());
+            })
+            .build()
+            .unwrap();
+        *known.lock() = Some(hub.clone());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for event in ["join", "leave"] {
+            let seen = seen.clone();
+            hub.on("room:*", event, move |client: ClientEvent| {
+                seen.lock().push(client.event().to_owned());
+                std::future::ready(Ok(()))
+            });
+        }
+        let alice = hub.subscribe(Grant::user("alice").follow("room:*")).unwrap().join("room:1").unwrap();
+        hub.disconnect_user("alice").await.unwrap();
+        hub.gate(&Grant::user("bob"), &room(1)).await.unwrap();
+        assert_eq!(*seen.lock(), ["leave", "join", "join"]);
+        *known.lock() = None;
+        drop(alice);
     }
 }

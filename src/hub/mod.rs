@@ -188,11 +188,12 @@ impl Shared {
 
     /// Wakes sessions and tells the hook of those that ended.
     pub(crate) fn settle(self: &Arc<Self>, marked: &Marked) {
-        marked.signals.iter().for_each(|signal| signal.wake());
-        marked.ended.iter().for_each(|(info, reason)| self.closed(info, Disconnect::Bye(*reason)));
+        // The leaves first: they have their place in the line before what is woken here lets anyone join again.
         for Left { channel, identity, info } in &marked.left {
             Hub { shared: self.clone() }.observe_leave(channel, identity, info.clone());
         }
+        marked.signals.iter().for_each(|signal| signal.wake());
+        marked.ended.iter().for_each(|(info, reason)| self.closed(info, Disconnect::Bye(*reason)));
     }
 
     pub(crate) fn opened(self: &Arc<Self>, info: &SessionInfo) {
