@@ -1,6 +1,7 @@
 //! How a server starts and ends.
 
 use std::error::Error;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -15,16 +16,20 @@ pub const GRACE: Duration = Duration::from_secs(5);
 #[cfg(target_os = "linux")]
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Listens on `PORT` (3000 by default, 0 is any free one) and says so.
+/// Listens on `PORT` (3000 by default, 0 is any free one) of `ADDRESS` (127.0.0.1 by default), and says so.
 ///
 /// # Errors
-/// When `PORT` is no port, or it is taken.
+/// When one of them is wrong, or the port is taken.
 pub async fn listen() -> Result<TcpListener, Box<dyn Error>> {
     let port = match std::env::var("PORT") {
         Ok(port) => port.parse().map_err(|_| format!("PORT is no port: {port:?}"))?,
         Err(_) => 3000,
     };
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = match std::env::var("ADDRESS") {
+        Ok(address) => address.parse().map_err(|_| format!("ADDRESS is no IP address: {address:?}"))?,
+        Err(_) => IpAddr::from([127, 0, 0, 1]),
+    };
+    let listener = TcpListener::bind((address, port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     Ok(listener)
 }

@@ -24,6 +24,8 @@ pub enum Example {
     Warp,
     /// `cargo run -p example-metrics --example metrics`: no demo app, so it keeps the demo's promises to nobody.
     Metrics,
+    /// `cargo run -p example-hub --example hub`: the service alone, not the demo.
+    Hub,
 }
 
 impl Example {
@@ -40,6 +42,7 @@ impl Example {
             Example::Salvo => &["-p", "example-salvo", "--example", "salvo"],
             Example::Warp => &["-p", "example-warp", "--example", "warp"],
             Example::Metrics => &["-p", "example-metrics", "--example", "metrics"],
+            Example::Hub => &["-p", "example-hub", "--example", "hub"],
         }
     }
 }
@@ -68,8 +71,14 @@ impl Server {
 
     /// Starts the example on this port.
     pub async fn start_on(example: Example, port: u16) -> Self {
+        Self::start_with(example, &[("PORT", &port.to_string())]).await
+    }
+
+    /// Starts the example with these variables.
+    pub async fn start_with(example: Example, variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(executable(example))
-            .env("PORT", port.to_string())
+            .env("PORT", "0")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -81,6 +90,14 @@ impl Server {
         let port = line.strip_prefix("listening on http://127.0.0.1:").and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("the first line was {line:?}"));
         Server { process, port }
+    }
+
+    /// Starts what does not start with these variables: how it ended, and what it said.
+    pub async fn refused(example: Example, variables: &[(&str, &str)]) -> (ExitStatus, String) {
+        let mut process = Command::new(executable(example));
+        process.env("PORT", "0").envs(variables.iter().copied()).kill_on_drop(true);
+        let output = soon("the example to end", process.output()).await.expect("the example was just built");
+        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// The port it listens on.
@@ -124,10 +141,11 @@ impl Server {
     }
 }
 
+const EXAMPLES: usize = Example::Hub as usize + 1;
+
 /// Builds the example, and asks cargo where it is.
 fn executable(example: Example) -> &'static PathBuf {
-    static BUILT: [OnceLock<PathBuf>; Example::ALL.len() + 1] =
-        [const { OnceLock::new() }; Example::ALL.len() + 1];
+    static BUILT: [OnceLock<PathBuf>; EXAMPLES] = [const { OnceLock::new() }; EXAMPLES];
     BUILT[example as usize].get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = std::process::Command::new(cargo)
