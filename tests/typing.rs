@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::post::Post;
@@ -125,4 +126,57 @@ async fn who_may_not_say_it_does_not() {
     assert_eq!(told(&mut bob).await, []);
     typing(yes).by(grant("eve")).said(&hub).await;
     assert_eq!(told(&mut bob).await, [("eve".into(), true)], "who it is, the server says");
+}
+
+/// The user's last session closes while it is being told that the user types.
+#[tokio::test(start_paused = true)]
+async fn that_it_is_over_is_told_last() {
+    let alice: Arc<Mutex<Option<Stream<SseBody>>>> = Arc::default();
+    let leaves = alice.clone();
+    let hub = Hub::builder()
+        .typing("room:*:typing")
+        .filter(move |_, _, data| {
+            if data.contains("true") {
+                let gone = leaves.lock().unwrap().take();
+                drop(gone);
+            }
+            true
+        })
+        .build()
+        .unwrap();
+    let mut bob = watch(&hub, "bob").await;
+    *alice.lock().unwrap() = Some(watch(&hub, "alice").await);
+    say(&hub, "alice", true).await;
+    let told = told(&mut bob).await;
+    assert_eq!(told.last(), Some(&("alice".into(), false)), "{told:?}");
+}
+
+/// Also where no stream is open, so that nobody would notice.
+#[tokio::test(start_paused = true)]
+async fn it_is_over_in_time_also_without_any_stream() {
+    let hub = hub();
+    say(&hub, "alice", true).await;
+    sleep(Duration::from_secs(20)).await;
+    let mut bob = watch(&hub, "bob").await;
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(told(&mut bob).await, [], "it was over long before");
+}
+
+/// One who says it in many places holds a bounded amount.
+#[tokio::test(start_paused = true)]
+async fn a_user_types_in_so_many_places_at_once() {
+    let hub = hub();
+    let say = async |room: u32, is_typing: bool| {
+        let data = json!({"isTyping": is_typing});
+        Post::emit(&format!("room:{room}:typing"), "typing", data).by(grant("alice")).answer(&hub).await
+    };
+    for room in 0..32 {
+        assert_eq!(say(room, true).await.status(), 204);
+    }
+    let refused = say(32, true).await;
+    assert_eq!(refused.status(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(say(31, true).await.status(), 204, "it goes on");
+    assert_eq!(say(0, false).await.status(), 204);
+    assert_eq!(say(32, true).await.status(), 204);
 }

@@ -137,7 +137,9 @@ async fn run(mut guard: Running) {
             }
             phase = (phase + 1) % PHASES;
             next_tick = now + tick;
-            shared.expire_typing(now);
+            while shared.expire_typing(now) {
+                tokio::task::yield_now().await;
+            }
             shared.tell_levels(lags.into_iter().max().unwrap_or_default());
         }
         if more {
