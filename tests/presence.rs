@@ -427,3 +427,35 @@ async fn a_public_channel_does_not_show_strangers_who_is_there() {
     assert_eq!(hello["denied"], json!([{"channel": "room:1", "code": "accessdenied"}]));
     assert_eq!(told(&mut stranger).await, []);
 }
+
+/// A page of another site opens a stream with the user's cookies: it cannot read it, and has nobody be present.
+#[tokio::test(start_paused = true)]
+async fn another_site_has_nobody_be_present() {
+    let hub = Hub::builder().trust_origin("https://app.example.com").build().unwrap();
+    let asked = Arc::new(Mutex::new(0));
+    let asks = asked.clone();
+    hub.on("room:*", "join", move |_: ClientEvent| {
+        *asks.lock().unwrap() += 1;
+        std::future::ready(Ok(()))
+    });
+    let open = async |headers: &[(&'static str, &str)]| {
+        let visit = Visit::of(grant("alice")).query("presence=room:1,room:1:x");
+        let visit = headers.iter().fold(visit, |visit, (name, value)| visit.header(name, value));
+        let stream = visit.open(&hub).await;
+        (stream.hello.json()["presence"].clone(), stream.hello.json()["denied"].clone())
+    };
+    let cookie = ("cookie", "session=1");
+    let nowhere = json!([{"channel": "room:1:x", "code": "accessdenied"}]);
+    let crosssite =
+        json!([{"channel": "room:1", "code": "crosssite"}, {"channel": "room:1:x", "code": "crosssite"}]);
+    let refused = open(&[cookie, ("sec-fetch-site", "cross-site")]).await;
+    assert_eq!(refused, (Value::Null, crosssite));
+    assert!(!hub.presence(("room", 1)).unwrap().has("alice"));
+    assert_eq!(*asked.lock().unwrap(), 0);
+    let trusted = [cookie, ("sec-fetch-site", "cross-site"), ("origin", "https://app.example.com")];
+    for headers in
+        [&[cookie, ("sec-fetch-site", "same-origin")][..], &[("sec-fetch-site", "cross-site")], &trusted]
+    {
+        assert_eq!(open(headers).await, (json!(["room:1"]), nowhere.clone()), "{headers:?}");
+    }
+}

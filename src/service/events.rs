@@ -7,11 +7,11 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use super::error::{Caller, Unopened};
-use super::{RealtimeFuture, authorize, other_method};
+use super::{RealtimeFuture, authorize, cross_site, other_method};
 use crate::access::{Coming, Place};
 use crate::hub::{Ask, HubSession, Kind, Seen};
 use crate::proto::Start;
-use crate::{Channel, Cursor, Denied, Grant, Hub, SseBody, stream};
+use crate::{Channel, Cursor, Denied, Grant, Hub, Refusal, SseBody, stream};
 
 /// Answers a request for a stream. HEAD has its headers and opens nothing.
 pub(super) fn answer(hub: &Hub, parts: Parts) -> RealtimeFuture {
@@ -43,6 +43,7 @@ async fn open(
 ) -> Result<(HubSession, Vec<Denied>), Unopened> {
     let options = &hub.shared.options;
     let query = Query::read(hub, &parts, caller)?;
+    let from_another_site = cross_site::refuse(&options.trusted_origins, &parts).err();
     let grant = authorize::grant(options, parts).await?;
     identity.clone_from(&grant.identity);
     let coming = query.returns.whose(grant.identity());
@@ -50,7 +51,11 @@ async fn open(
     for gate in &options.gates {
         places.extend(gate.admit(grant.identity(), caller.counted, coming).map_err(Unopened::Limited)?);
     }
-    let (presence, refused) = joins(hub, &grant, query.presence).await;
+    let (presence, refused) = match from_another_site {
+        None => joins(hub, &grant, query.presence).await,
+        // It cannot read the stream. But to be present is seen by others, and told to handlers.
+        Some(refusal) => (Vec::new(), denied(query.presence, &refusal)),
+    };
     let ask = Ask {
         grant,
         channels: query.channels,
@@ -92,6 +97,12 @@ async fn joins(
         }
     }
     (presence, refused)
+}
+
+fn denied(asked: Vec<Result<Channel, String>>, refusal: &Refusal) -> Vec<Denied> {
+    let name =
+        |channel: Result<Channel, String>| channel.map_or_else(|name| name, |channel| channel.to_string());
+    asked.into_iter().map(|channel| Denied { channel: name(channel), code: refusal.code.clone() }).collect()
 }
 
 /// What the request asks for.

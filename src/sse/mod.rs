@@ -39,7 +39,8 @@ pub(crate) struct Hello<'a> {
 pub struct Denied {
     /// The name, as the client gave it.
     pub channel: String,
-    /// `accessdenied`, or `malformed` where it is not a name; of a presence, also what a handler of `join` said.
+    /// `accessdenied`, or `malformed` where it is not a name; of a presence, also what a handler of `join` said, and
+    /// `crosssite` where a page of another site asked in the user's name.
     pub code: std::borrow::Cow<'static, str>,
 }
 

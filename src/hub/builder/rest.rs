@@ -10,9 +10,10 @@ use crate::{Grant, Refusal};
 
 /// # The endpoints beside the stream
 impl Builder {
-    /// Trusts the front end at another origin: its POSTs are taken with the user's cookies. Without it those of
-    /// another site, and of another host of the same site, are refused with 403 `crosssite`. It takes the app's
-    /// own CORS headers besides for a browser to ask at all.
+    /// Trusts the front end at another origin: its POSTs are taken with the user's cookies, and its streams may have the
+    /// user be [present](crate::presence). Without it the POSTs of another site, and of another host of the same site,
+    /// are refused with 403 `crosssite`, and so is what they ask for as `presence`. It takes the app's own CORS headers
+    /// besides for a browser to ask at all.
     ///
     /// ```
     /// # use tower_revalidate::Hub;
