@@ -101,13 +101,18 @@ impl Presence<'_> {
     }
 }
 
+pub(crate) fn not_present() -> Refusal {
+    let message = "who is not present in a channel says nothing of itself there";
+    Refusal::new(StatusCode::CONFLICT, "notpresent", message)
+}
+
 /// Handles what users say of themselves: `presence_update` on a channel where they are present. No right to publish
 /// is needed: it shows in the presence alone.
 pub(crate) fn install(hub: &Hub) {
     hub.on_built_in(
         Pattern::any(),
         "presence_update",
-        Needs::Nothing,
+        Needs::Presence,
         async |event: ClientEvent<Box<RawValue>>| {
             if event.data.get().len() > META_BYTES {
                 let message = format!("what a user says of itself is over {META_BYTES} bytes");
@@ -120,10 +125,8 @@ pub(crate) fn install(hub: &Hub) {
                 .and_then(|identity| shared.board.update_presence(event.channel(), identity, meta));
             match updated {
                 Some(marked) => shared.act(marked),
-                None => {
-                    let message = "who is not present in a channel says nothing of itself there";
-                    return Err(Refusal::new(StatusCode::CONFLICT, "notpresent", message));
-                }
+                // It left while it stood in the line.
+                None => return Err(not_present()),
             }
             Ok(())
         },

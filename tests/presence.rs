@@ -459,3 +459,39 @@ async fn another_site_has_nobody_be_present() {
         assert_eq!(open(headers).await, (json!(["room:1"]), nowhere.clone()), "{headers:?}");
     }
 }
+
+/// Who may say nothing there waits in no line, and takes nobody's place while it waits.
+#[tokio::test(start_paused = true)]
+async fn who_is_not_present_stands_in_nobodys_way() {
+    let hub = Hub::builder().max_emits(2).build().unwrap();
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let waits = gate.clone();
+    hub.on("room:*", "said", move |event: ClientEvent<bool>| {
+        let waits = waits.clone();
+        async move {
+            if event.data {
+                waits.notified().await;
+            }
+            Ok(())
+        }
+    });
+    let spawn = |post: Post| {
+        let hub = hub.clone();
+        let at_work = tokio::spawn(async move { post.said(&hub).await });
+        async {
+            tokio::task::yield_now().await;
+            at_work
+        }
+    };
+    let slow = spawn(Post::emit("room:1", "said", json!(true)).user("alice")).await;
+    let eve = spawn(Post::emit("room:1", "presence_update", json!(1)).by(Grant::user("eve"))).await;
+    let nobody = spawn(Post::emit("room:1", "presence_update", json!(1)).by(Grant::anonymous())).await;
+    let bob = Post::emit("room:2", "said", json!(false)).user("bob").said(&hub).await;
+    assert_eq!(bob, (204, Value::Null));
+    gate.notify_one();
+    assert_eq!(slow.await.unwrap().0, 204);
+    for refused in [eve, nobody] {
+        let (status, refusal) = refused.await.unwrap();
+        assert_eq!((status, &refusal["code"]), (409, &json!("notpresent")));
+    }
+}

@@ -50,8 +50,8 @@ pub(crate) struct Emitted {
 pub(crate) enum Needs {
     /// The right to publish to the channel.
     Publish,
-    /// The handler looks itself.
-    Nothing,
+    /// To be present in the channel.
+    Presence,
 }
 
 /// The handlers of a hub, and the events in work.
@@ -185,8 +185,15 @@ impl Hub {
             ));
         }
         let built_in = handlers.find_built_in(event, &emitted.channel);
-        if built_in.as_ref().is_none_or(|handler| handler.needs == Needs::Publish) {
-            self.shared.may_publish(&emitted.grant, &emitted.channel)?;
+        // Before anything that others wait for, too: a place, and a turn in the channel's line.
+        match built_in.as_ref().map_or(Needs::Publish, |handler| handler.needs) {
+            Needs::Publish => self.shared.may_publish(&emitted.grant, &emitted.channel)?,
+            Needs::Presence => {
+                let is_there = |identity| self.shared.board.is_present(&emitted.channel, identity);
+                if !emitted.grant.identity().is_some_and(is_there) {
+                    return Err(crate::presence::not_present());
+                }
+            }
         }
         let Some(handler) = built_in.or_else(|| handlers.find(event, &emitted.channel)) else {
             let message = "nobody handles this event on this channel";
