@@ -49,6 +49,8 @@ export async function server(knobs = {}, name = 'stage') {
     bump: (key) => ask(`/bump/${key}`, { method: 'POST' }),
     /** Says the next number on a channel. */
     say: (channel) => ask(`/say/${channel}`, { method: 'POST' }),
+    /** Adds the next row to a list. */
+    addRow: (list) => ask(`/rows/${list}`, { method: 'POST' }),
     signOut: (user) => ask(`/sign-out/${user}`, { method: 'POST' }),
     /** How the next requests for a stream are answered: `{ status, headers, body }` each. */
     answer: (answers) => ask('/stage/answers', {

@@ -10,6 +10,8 @@
 //! | `GRACE_MS` | how long a user whose last session ended stays present; default 5 000 |
 //! | `LATENCY_MS` | how long a read takes, after it has seen its value; default 0 |
 //!
+//! `GET /rows/{list}` is a handler's own stream, of rows that `POST /rows/{list}` adds.
+//!
 //! `GET /stage` tells what it saw; `POST /stage/answers` has the next requests for a stream answered as said.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +33,10 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tower_revalidate::{ClientEvent, Grant, Hub, Policy, Refusal, Revalidate};
+use tower_revalidate::{ClientEvent, Grant, Hub, OwnStream, Policy, Refusal, Revalidate, StreamError};
+
+/// As few as a test misses quickly.
+const KEPT_ROWS: u32 = 16;
 
 #[derive(Clone)]
 struct Stage {
@@ -57,6 +62,8 @@ struct Seen {
     emitted: usize,
     /// How the next of them are answered.
     answers: VecDeque<Value>,
+    /// How many rows each list has; they are counted from 1.
+    rows: BTreeMap<String, u64>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -66,9 +73,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::builder()
         .heartbeat(Duration::from_millis(number("HEARTBEAT_MS", 1000)?))
         .refetches_per_s(u32::try_from(number("REFETCHES_PER_S", 1000)?)?)
-        .channel("news:*", Policy::history(256).public())
-        .typing("room:*:typing")
         .presence_grace(Duration::from_millis(number("GRACE_MS", 5000)?))
+        .channel("news:*", Policy::history(256).public())
+        .channel("rows:*", Policy::history(KEPT_ROWS).public())
+        .typing("room:*:typing")
         .authorize(async |parts| grant(&parts))
         .on_connect(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
@@ -99,6 +107,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/posts", get(posts))
         .route("/say/{channel}", post(say))
         .route("/sign-out/{user}", post(sign_out))
+        .route("/rows/{list}", get(rows).post(add_row))
         .nest_service("/realtime", hub.service())
         .layer(middleware::from_fn_with_state(stage.clone(), rehearsed))
         .layer(hub.layer())
@@ -213,6 +222,36 @@ async fn sign_out(State(stage): State<Stage>, Path(user): Path<String>) -> Statu
     match stage.hub.disconnect_user(user).await {
         Ok(_) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// What there is, then each row as it comes. There is time for rows between the stream's place and the query, and
+/// after the query.
+async fn rows(
+    State(stage): State<Stage>,
+    Path(list): Path<String>,
+    parts: Parts,
+) -> Result<OwnStream, StreamError> {
+    let mut stream = stage.hub.stream_as(Grant::anonymous(), &parts, [("rows", &list)])?;
+    if !stream.resumed() {
+        tokio::time::sleep(stage.latency).await;
+        let count = stage.seen().rows.get(&list).copied().unwrap_or_default();
+        tokio::time::sleep(stage.latency).await;
+        stream.send("initial", &(1..=count).collect::<Vec<_>>())?;
+    }
+    Ok(stream)
+}
+
+async fn add_row(State(stage): State<Stage>, Path(list): Path<String>) -> Response {
+    let row = {
+        let mut seen = stage.seen();
+        let row = seen.rows.entry(list.clone()).or_default();
+        *row += 1;
+        *row
+    };
+    match stage.hub.channel(("rows", list)).publish("row", &row).await {
+        Ok(_) => (Revalidate::nothing(), Json(json!(row))).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }
 }
 
