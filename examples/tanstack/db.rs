@@ -1,13 +1,10 @@
-//! [`Db`]: posts and stars, in SQLite.
+//! Posts and stars, in SQLite.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 
-use parking_lot::Mutex;
-use rusqlite::{Connection, Row, Transaction, params};
+use examples_common::{Db, Refused};
+use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
-
-use crate::refused::Refused;
 
 const SCHEMA: &str = "
     PRAGMA foreign_keys = ON;
@@ -23,10 +20,6 @@ const SCHEMA: &str = "
         PRIMARY KEY (user, post)
     ) WITHOUT ROWID;
 ";
-
-/// The database. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Db(Arc<Mutex<Connection>>);
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
@@ -53,34 +46,9 @@ pub(crate) struct Draft {
     pub(crate) body: String,
 }
 
-impl Db {
-    /// Opens this file, or a database in memory.
-    pub(crate) fn open(file: Option<OsString>) -> rusqlite::Result<Self> {
-        let connection = match file {
-            Some(file) => Connection::open(file)?,
-            None => Connection::open_in_memory()?,
-        };
-        connection.execute_batch(SCHEMA)?;
-        Ok(Db(Arc::new(Mutex::new(connection))))
-    }
-
-    /// Runs `work` in a transaction: committed when this returns `Ok`, rolled back when it returns `Err`.
-    ///
-    /// It blocks, so that there is no `await` between the commit and the response: a client that goes away has its
-    /// handler dropped at an `await`, and a `Revalidate` that is never returned is never published. With a database
-    /// that is awaited, take a `hub.pledge(…)` before the commit and return that.
-    pub(crate) fn transaction<T>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Refused>,
-    ) -> Result<T, Refused> {
-        tokio::task::block_in_place(|| {
-            let mut connection = self.0.lock();
-            let transaction = connection.transaction()?;
-            let done = work(&transaction)?;
-            transaction.commit()?;
-            Ok(done)
-        })
-    }
+/// Opens this file, or a database in memory.
+pub(crate) fn open(file: Option<OsString>) -> rusqlite::Result<Db> {
+    Db::open(file, SCHEMA)
 }
 
 /// The oldest first.

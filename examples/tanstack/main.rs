@@ -6,7 +6,6 @@
 
 mod db;
 mod pages;
-mod refused;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -18,15 +17,13 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::serve::ListenerExt;
-use examples_common::Visitor;
+use examples_common::{Db, Visitor};
 use tower_revalidate::{Audit, Grant, Hub};
-
-use crate::db::Db;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // In memory, unless `DATABASE` names a file.
-    let db = Db::open(std::env::var_os("DATABASE"))?;
+    let db = db::open(std::env::var_os("DATABASE"))?;
     let hub = Hub::builder()
         .on_audit(|audit| {
             if let Audit::Fault(fault) = audit {

@@ -6,12 +6,11 @@ use axum::http::header::SET_COOKIE;
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use examples_common::{Failure, Visitor};
+use examples_common::{Db, Failure, Input, Refused, Visitor};
 use serde::{Deserialize, Serialize};
 use tower_revalidate::Revalidate;
 
-use crate::db::{self, Db, Draft, Post, Summary};
-use crate::refused::{Input, Refused};
+use crate::db::{self, Draft, Post, Summary};
 
 /// Everyone there is.
 const USERS: [&str; 2] = ["alice", "bob"];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_revalidate::{Event, Grant, Hub, Revalidate, Subscription, revalidate};
 
-use crate::db::Db;
+use crate::db;
 
 struct Server {
     hub: Hub,
@@ -31,7 +31,7 @@ impl Answer {
 impl Server {
     fn start() -> Self {
         let hub = Hub::new();
-        let app = crate::app(&hub, Db::open(None).unwrap());
+        let app = crate::app(&hub, db::open(None).unwrap());
         Server { hub, app }
     }
 
@@ -221,7 +221,7 @@ async fn a_file_outlives_the_process() {
     let file = std::env::temp_dir().join(format!("example-tanstack-{}.db", std::process::id()));
     for expected in [1, 2] {
         let hub = Hub::new();
-        let app = crate::app(&hub, Db::open(Some(file.clone().into())).unwrap());
+        let app = crate::app(&hub, db::open(Some(file.clone().into())).unwrap());
         let server = Server { hub, app };
         assert_eq!(server.post("again").await, expected);
     }

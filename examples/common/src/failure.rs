@@ -25,6 +25,7 @@ impl Failure {
             StatusCode::FORBIDDEN => "accessdenied",
             StatusCode::NOT_FOUND => "notfound",
             StatusCode::METHOD_NOT_ALLOWED => "methodnotallowed",
+            StatusCode::CONFLICT => "conflict",
             StatusCode::PAYLOAD_TOO_LARGE => "toolarge",
             StatusCode::UNPROCESSABLE_ENTITY => "invalid",
             StatusCode::SERVICE_UNAVAILABLE => "unavailable",
@@ -51,7 +52,9 @@ impl Failure {
         Failure::new(StatusCode::METHOD_NOT_ALLOWED, "This resource does not know that method")
     }
 
-    pub(crate) fn invalid(message: &str) -> Self {
+    /// 422.
+    #[must_use]
+    pub fn invalid(message: &str) -> Self {
         Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 }

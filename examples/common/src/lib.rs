@@ -7,14 +7,22 @@
 //! [`Revalidate`](tower_revalidate::Revalidate).
 
 mod app;
+#[cfg(feature = "sqlite")]
+mod db;
 mod failure;
+#[cfg(feature = "sqlite")]
+mod refused;
 mod serve;
 #[cfg(feature = "hyper")]
 mod serve_hyper;
 mod visitor;
 
 pub use app::{App, Message, NewMessage, NewPost, Notice, Post, Posts, Profile, hub};
+#[cfg(feature = "sqlite")]
+pub use db::Db;
 pub use failure::{Failure, MAX_BODY, parse};
+#[cfg(feature = "sqlite")]
+pub use refused::{Input, Refused};
 pub use serve::{GRACE, listen, shutdown, tune, tune_listener};
 #[cfg(feature = "hyper")]
 pub use serve_hyper::serve;

@@ -1,4 +1,4 @@
-//! [`Refused`]: what a handler answers when it does not do what it was asked.
+//! [`Refused`]: what a handler of axum answers when it does not do what it was asked.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -6,12 +6,13 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use examples_common::Failure;
 use serde::de::DeserializeOwned;
+
+use crate::Failure;
 
 /// A refusal: a status, and `{"code","message"}` as its body.
 #[derive(Debug)]
-pub(crate) struct Refused(pub(crate) Failure);
+pub struct Refused(pub Failure);
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
@@ -42,13 +43,14 @@ impl IntoResponse for Refused {
 }
 
 /// A JSON body, whose refusals are JSON too.
-pub(crate) struct Input<T>(pub(crate) T);
+#[derive(Debug)]
+pub struct Input<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
         let body = Bytes::from_request(request, state).await?;
-        Ok(Input(examples_common::parse(&body)?))
+        Ok(Input(crate::parse(&body)?))
     }
 }
