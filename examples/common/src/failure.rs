@@ -40,6 +40,12 @@ impl Failure {
         self.status
     }
 
+    /// What a program tells failures apart by.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// 404.
     #[must_use]
     pub fn not_found() -> Self {
