@@ -23,20 +23,22 @@ export function executable() {
   return found ?? assert.fail('chromium is needed: scripts/test.sh installs it');
 }
 
-/** A browser for the tests of a file, with the back-forward cache that playwright turns off. */
+/** How the browser is started, with the back-forward cache that playwright turns off. */
+export const launching = () => ({
+  executablePath: executable(),
+  // Dies with its tests; the host is a way to have an origin that is not secure, as 127.0.0.1 is.
+  ignoreDefaultArgs: ['--disable-back-forward-cache'],
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
+    '--host-resolver-rules=MAP insecure.test 127.0.0.1',
+  ],
+});
+
+/** A browser for the tests of a file. */
 export function browser(options = {}) {
   const shared = {};
   before(async () => {
-    shared.browser = await chromium.launch({
-      executablePath: executable(),
-      // Dies with its tests; the host is a way to have an origin that is not secure, as 127.0.0.1 is.
-      ignoreDefaultArgs: ['--disable-back-forward-cache'],
-      args: [
-        '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run',
-        '--host-resolver-rules=MAP insecure.test 127.0.0.1',
-      ],
-      ...options,
-    });
+    shared.browser = await chromium.launch({ ...launching(), ...options });
   });
   after(() => shared.browser?.close());
   return shared;
