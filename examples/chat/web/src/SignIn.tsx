@@ -36,7 +36,7 @@ export function SignIn({ onSession }: { onSession: (user: User | null) => void }
           what stands in the log.
         </p>
         <ul className="facts">
-          <li>One HTTP stream for all of it</li>
+          <li>Plain HTTP, no WebSocket</li>
           <li>Nothing lost with the connection</li>
           <li>axum, SQLite, React</li>
         </ul>
