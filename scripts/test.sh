@@ -109,9 +109,9 @@ client() (
     is_committed
 )
 
-# The page of the example, with the client as it is now.
+# The page of an example, with the client as it is now.
 example_page() (
-    cd examples/tanstack/web
+    cd "examples/$1/web"
     npm ci
     npm run build
     is_committed
@@ -173,14 +173,15 @@ step "tools" install_tools
 step "node" install_node
 step "format" cargo fmt --all --check
 step "client" client
-step "example's page" example_page
+step "page of tanstack" example_page tanstack
+step "page of chat" example_page chat
 step "lints" cargo clippy --workspace --all-targets --all-features -- -D warnings
 step "docs" docs
 step "each feature alone" each_feature_alone
 step "package" package
 step "cargo test" cargo test --all-features
 step "npm" npm_packages
-step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-hub -p example-hyper -p example-metrics -p example-poem -p example-salvo -p example-tanstack -p example-warp -p e2e
+step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-chat -p example-hub -p example-hyper -p example-metrics -p example-poem -p example-salvo -p example-tanstack -p example-warp -p e2e
 step "client in a browser" in_node browser
 step "subscriptions at random" in_node property
 step "front ends of the documentation" in_node docs
