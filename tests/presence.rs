@@ -477,20 +477,18 @@ async fn who_is_not_present_stands_in_nobodys_way() {
     });
     let spawn = |post: Post| {
         let hub = hub.clone();
-        let at_work = tokio::spawn(async move { post.said(&hub).await });
-        async {
-            tokio::task::yield_now().await;
-            at_work
-        }
+        tokio::spawn(async move { post.said(&hub).await })
     };
-    let slow = spawn(Post::emit("room:1", "said", json!(true)).user("alice")).await;
-    let eve = spawn(Post::emit("room:1", "presence_update", json!(1)).by(Grant::user("eve"))).await;
-    let nobody = spawn(Post::emit("room:1", "presence_update", json!(1)).by(Grant::anonymous())).await;
+    let slow = spawn(Post::emit("room:1", "said", json!(true)).user("alice"));
+    tokio::task::yield_now().await;
+    let says = Post::emit("room:1", "presence_update", json!(1));
+    let refused = [says.clone().by(Grant::user("eve")), says.by(Grant::anonymous())].map(spawn);
+    tokio::task::yield_now().await;
     let bob = Post::emit("room:2", "said", json!(false)).user("bob").said(&hub).await;
     assert_eq!(bob, (204, Value::Null));
     gate.notify_one();
     assert_eq!(slow.await.unwrap().0, 204);
-    for refused in [eve, nobody] {
+    for refused in refused {
         let (status, refusal) = refused.await.unwrap();
         assert_eq!((status, &refusal["code"]), (409, &json!("notpresent")));
     }
