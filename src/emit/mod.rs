@@ -86,8 +86,10 @@ impl Hub {
     /// The handlers of one channel run one after the other, in the order in which the events came: bound what
     /// may take long. Those of different channels run side by side, each in a task of its own.
     ///
-    /// Two events come from the server itself: `join`, when a user is about to become present in a channel (a
-    /// refusal keeps them out), and `leave`, when a user is no longer; their payload is `null`.
+    /// Two events come from the server itself: `join`, when a stream of the mount asks for a user to become present in a
+    /// channel (a refusal keeps them out), and `leave`, when a user is no longer; their payload is `null`. A `join` is
+    /// a question, and no count: who was let in may still not come, and the server's own code, which joins by
+    /// [`OwnStream::join`](crate::OwnStream::join) and [`Subscription::join`](crate::Subscription::join), is not asked.
     ///
     /// ```
     /// use serde::Deserialize;

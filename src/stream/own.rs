@@ -216,7 +216,8 @@ impl OwnStream {
     }
 
     /// Has the user be present in a channel while the stream is open, if the grant lets it follow that channel;
-    /// events `presence` and `presence_update` tell who else is. See [`presence`](crate::presence).
+    /// events `presence` and `presence_update` tell who else is. No handler of `join` is asked: the
+    /// stream's own has decided. See [`presence`](crate::presence).
     ///
     /// # Errors
     /// [`SubscribeError::Denied`], [`SubscribeError::Channel`].
