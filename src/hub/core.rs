@@ -227,7 +227,8 @@ impl Core {
         }
         if let Some(identity) = signed_out {
             self.attendance.hurry(&identity);
-            self.leave_due(now, usize::MAX, &mut marked);
+            // Of all who have left by now, those alone.
+            self.leave_due(0, usize::MAX, &mut marked);
         }
         self.settle_queue(&mut marked);
         marked
