@@ -61,7 +61,7 @@ const ENDPOINTS: [&str; 6] = [
     "/realtime/channel/users",
     "/channel/users",
 ];
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     "last-event-id",
     "x-revalidate-id",
     "x-revalidate-client",
@@ -72,8 +72,9 @@ const HEADERS: [&str; 10] = [
     "content-type",
     "forwarded",
     "origin",
+    "sec-fetch-site",
 ];
-const VALUES: [&str; 10] = [
+const VALUES: [&str; 12] = [
     "a-1",
     "0",
     "0123456789abcdef0123456789abcdef",
@@ -84,6 +85,8 @@ const VALUES: [&str; 10] = [
     "text/event-stream",
     " ",
     "x",
+    "same-origin",
+    "none",
 ];
 
 /// A request, and for whom the app's middleware takes it.
@@ -280,8 +283,30 @@ impl Visit {
         names.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
     }
 
+    /// Whether a page of another site may have had a browser send it: none of the origins is this host.
+    fn is_of_another_site(&self) -> bool {
+        let values = |name: &str| {
+            let named = self.headers.iter().filter(|(known, _)| known == name);
+            named.map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        let is_own = match values("sec-fetch-site")[..] {
+            [] => values("origin").is_empty(),
+            [site] => site == "same-origin" || site == "none",
+            _ => false,
+        };
+        !values("cookie").is_empty() && !is_own
+    }
+
     fn ask(&mut self) {
+        let nowhere = self.is_of_another_site();
+        if nowhere {
+            let refused = |channel| json!({"channel": channel, "code": "crosssite"});
+            self.denied = self.asked("presence").into_iter().map(refused).collect();
+        }
         for (field, is_presence) in [("channels", false), ("presence", true)] {
+            if is_presence && nowhere {
+                continue;
+            }
             for channel in self.asked(field) {
                 let may = is_name(&channel)
                     && if is_presence { self.may_join(&channel) } else { self.may_follow(&channel) };
