@@ -4,6 +4,9 @@ import assert from 'node:assert/strict';
 import { run } from './example.mjs';
 import { becomes } from './scene.mjs';
 
+/** How long one look at a page may take, in ms: a loaded machine keeps a page from answering for a second or more. */
+const LOOK = 15_000;
+
 /** A server, and a way to sign in to it in a browser of one's own; all gone when the test ends. */
 export async function chat(t, browser, env) {
   const app = await run('chat', env);
@@ -40,7 +43,7 @@ export function look(page, context, app) {
     page,
     context,
     /** The live region of the connection. */
-    is: (words) => becomes('the connection', words, () => page.locator('.connection [role=status]').textContent({ timeout: 1000 }).catch(String)),
+    is: (words) => becomes('the connection', words, () => page.locator('.connection [role=status]').textContent({ timeout: LOOK }).catch(String)),
     go: (room) => page.getByRole('link', { name: room }).click(),
     /** Another tab of the same browser. */
     async open(at) {
@@ -67,7 +70,7 @@ export function look(page, context, app) {
           return `${sender}: ${line.querySelector('.bubble p').textContent}${isOnItsWay ? ' (sending …)' : ''}`;
         });
         return lines.slice(-count);
-      }, count, { timeout: 1000 }).catch(String),
+      }, count, { timeout: LOOK }).catch(String),
     says: (line) => becomes('the last message', [line], () => tab.lines(1)),
     line: (text) => page.locator('.line', { hasText: text }),
     html: () => page.locator('.lines').evaluate((element) => element.innerHTML),
