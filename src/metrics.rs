@@ -33,6 +33,24 @@ pub(crate) struct Metrics {
     handles: OnceLock<Handles>,
 }
 
+/// What kind of event was heard.
+#[derive(Clone, Copy)]
+pub(crate) enum Heard {
+    Revalidate,
+    Message,
+    Regrant,
+}
+
+impl Heard {
+    pub(crate) fn of(record: &Record) -> Self {
+        match &record.0 {
+            RecordKind::Revalidate { .. } => Heard::Revalidate,
+            RecordKind::Message { .. } => Heard::Message,
+            RecordKind::Regrant { .. } => Heard::Regrant,
+        }
+    }
+}
+
 /// Where revalidations merge.
 #[derive(Clone, Copy)]
 pub(crate) enum Merged {
@@ -126,11 +144,11 @@ impl Metrics {
     }
 
     /// An event stands in retention.
-    pub(crate) fn heard(&self, record: &Record) {
-        self.tell(|to| match &record.0 {
-            RecordKind::Revalidate { .. } => to.revalidate_in.increment(1),
-            RecordKind::Message { .. } => to.message_in.increment(1),
-            RecordKind::Regrant { .. } => to.regrant_in.increment(1),
+    pub(crate) fn heard(&self, event: Heard) {
+        self.tell(|to| match event {
+            Heard::Revalidate => to.revalidate_in.increment(1),
+            Heard::Message => to.message_in.increment(1),
+            Heard::Regrant => to.regrant_in.increment(1),
         });
     }
 

@@ -51,7 +51,7 @@ pub(crate) use signal::Signal;
 use crate::emit::Emits;
 use crate::event::Readers;
 use crate::log::{EventLog, Record};
-use crate::metrics::Metrics;
+use crate::metrics::{Heard, Metrics};
 use crate::proto::{Left, Millis, Policies, Start};
 use crate::typing::Typists;
 use crate::{
@@ -112,11 +112,16 @@ pub(crate) type Farewell = Box<dyn FnOnce() + Send>;
 pub(crate) struct Wakes {
     shared: Arc<Shared>,
     marked: Marked,
+    /// The event that was new, for the metrics.
+    heard: Option<Heard>,
 }
 
 impl Drop for Wakes {
     fn drop(&mut self) {
         let marked = std::mem::take(&mut self.marked);
+        if let Some(heard) = self.heard {
+            self.shared.metrics.heard(heard);
+        }
         if let Some(done) = marked.dispatched {
             self.shared.tell_dispatched(done);
         }
@@ -154,25 +159,24 @@ impl Shared {
 
     pub(crate) fn deliver(self: Arc<Self>, at: Cursor, record: &Record) -> Wakes {
         let marked = self.board.append(at, record, self.clock.now());
-        if marked.is_new {
-            self.metrics.heard(record);
-        }
-        Wakes { shared: self, marked }
+        // Told when it drops: the log may hold a lock here, and who counts is foreign code.
+        let heard = marked.is_new.then(|| Heard::of(record));
+        Wakes { shared: self, marked, heard }
     }
 
     pub(crate) fn trimmed(self: Arc<Self>, up_to: u64) -> Wakes {
         let marked = self.board.trim(up_to, self.clock.now());
-        Wakes { shared: self, marked }
+        Wakes { shared: self, marked, heard: None }
     }
 
     pub(crate) fn reset(self: Arc<Self>, tip: Cursor) -> Wakes {
         let marked = self.board.reset(tip);
-        Wakes { shared: self, marked }
+        Wakes { shared: self, marked, heard: None }
     }
 
     /// Wakes, tells and starts what a change on the board asks for.
     pub(crate) fn act(self: &Arc<Self>, marked: Marked) {
-        drop(Wakes { shared: self.clone(), marked });
+        drop(Wakes { shared: self.clone(), marked, heard: None });
     }
 
     /// Wakes the receipts that waited for this. Told by several threads, so that an older place may come later.
