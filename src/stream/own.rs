@@ -216,7 +216,8 @@ impl OwnStream {
     }
 
     /// Has the user be present in a channel while the stream is open, if the grant lets it follow that channel;
-    /// events `presence` and `presence_update` tell who else is. No handler of `join` is asked: the
+    /// events `presence` and `presence_update` tell who else is, and not of which
+    /// channel: join one. No handler of `join` is asked: the
     /// stream's own has decided. See [`presence`](crate::presence).
     ///
     /// # Errors
