@@ -2,20 +2,20 @@
 [
     Asset {
         path: "/client.js",
-        hash: "44267e1da3091676",
-        etag: "\"44267e1da3091676\"",
+        hash: "2dbf9cf1117c630f",
+        etag: "\"2dbf9cf1117c630f\"",
         body: include_bytes!("client.js"),
     },
     Asset {
         path: "/worker.js",
-        hash: "ca2c01bcda219d31",
-        etag: "\"ca2c01bcda219d31\"",
+        hash: "46b802577bf71cce",
+        etag: "\"46b802577bf71cce\"",
         body: include_bytes!("worker.js"),
     },
     Asset {
         path: "/auto.js",
-        hash: "89c017078b077818",
-        etag: "\"89c017078b077818\"",
+        hash: "8d7deb421c4c912a",
+        etag: "\"8d7deb421c4c912a\"",
         body: include_bytes!("auto.js"),
     },
 ]

@@ -319,14 +319,21 @@ export const createRelay = (lingerMs: number) => {
     const follows = (name: string) => !name || (asked!.includes(name) && !denied.some(({ channel }) => channel === name));
     for (const name of present.keys()) if (!follows(name)) present.delete(name);
     snapshots.clear();
-    settle(follows, (since) => said.resumed && compare(since, from) >= 0, before ?? id, said.spreadMs);
+    // A tab that came while this was asked for, with a place before it: the next stream, or the ring, has what it lacks.
+    const late = (since: string | undefined) => said.resumed && compare(since, from) < 0 && ring.covers(since);
+    settle(
+      (name, since) => follows(name) && !late(since),
+      (since) => said.resumed && compare(since, from) >= 0,
+      before ?? id,
+      said.spreadMs,
+    );
     deny(denied);
     gather();
   };
 
   /** Those who waited are live: with all that they lack, if `has` holds for what they have. */
   const settle = (
-    follows: (name: string) => boolean,
+    follows: (name: string, since: string | undefined) => boolean,
     has: (since: string | undefined, name: string) => boolean,
     now: string | undefined,
     spreadMs: number,
@@ -336,7 +343,7 @@ export const createRelay = (lingerMs: number) => {
       if (tab.stranger) continue;
       const opened: [string, boolean][] = [];
       for (const [name, followed] of tab.follows) {
-        if (followed.live || !follows(name)) continue;
+        if (followed.live || !follows(name, followed.since)) continue;
         const resumed = has(followed.since, name);
         // What it lacks is in what is kept, or will come on a stream that begins low enough.
         if (!resumed) followed.since = now;

@@ -305,6 +305,57 @@ test('a tab that slept asks for the rest, and has it from the ring and the next 
   expect(stream.aborted).toBe(true);
 });
 
+test('a tab that wakes while another stream is opened hears no gap for what is kept', async () => {
+  const { realtime, heard, stream } = await first();
+  const a = follow(realtime, 'a');
+  const other = page({ ...ANN, cursor: 'e-0' });
+  follow(other, 'b');
+  const both = await newest();
+  await both.hello();
+  await both.message('e-1', 'a', 1);
+  realtime.disconnect();
+  await wait(1);
+  await both.message('e-2', 'a', 2);
+  await both.revalidate([['posts']], { id: 'e-3' });
+  const without = await newest();
+  expect([without.cursor, without.channels]).toEqual(['e-3', ['b']]);
+  realtime.connect();
+  await wait(11);
+  await without.hello();
+  expect(a.heard).toEqual([['open', false], 1]);
+  const again = await newest();
+  expect([again.cursor, again.channels]).toEqual(['e-1', ['a', 'b']]);
+  await again.hello();
+  await again.revalidate([['posts']]);
+  await again.message('e-2', 'a', 2);
+  expect(a.heard).toEqual([['open', false], 1, 2]);
+  expect(heard).toContainEqual({ keys: [['posts']], own: false });
+  expect(heard.every(({ gap }) => gap === undefined)).toBe(true);
+  expect(stream.aborted).toBe(true);
+});
+
+test('… nor does one that wants keys alone', async () => {
+  const { realtime, heard } = await first();
+  const other = page({ ...ANN, cursor: 'e-0' });
+  const b = follow(other, 'b');
+  const both = await newest();
+  await both.hello();
+  await both.revalidate([['one']], { id: 'e-1' });
+  realtime.disconnect();
+  await wait(1);
+  await both.revalidate([['two']], { id: 'e-2' });
+  follow(other, 'c');
+  const more = await newest();
+  expect([more.cursor, more.channels]).toEqual(['e-2', ['b', 'c']]);
+  realtime.connect();
+  await wait(11);
+  await more.hello();
+  await wait(51);
+  expect(heard).toEqual([{ keys: [['one']], own: false }, { keys: [['two']], own: false }]);
+  expect(b.heard).toHaveLength(1);
+  expect(live()).toEqual([more]);
+});
+
 test('of unknown identity each new tab opens the stream anew, with the cookies of now', async () => {
   const { stream } = await first({ share: true });
   listen(page({ share: true, cursor: 'e-0' }));
