@@ -23,7 +23,7 @@ pub use db::Db;
 pub use failure::{Failure, MAX_BODY, parse};
 #[cfg(feature = "sqlite")]
 pub use refused::{Input, Refused};
-pub use serve::{GRACE, listen, shutdown, tune, tune_listener};
+pub use serve::{GRACE, accept, listen, shutdown, tune, tune_listener};
 #[cfg(feature = "hyper")]
 pub use serve_hyper::serve;
 pub use visitor::Visitor;

@@ -34,6 +34,20 @@ pub async fn listen() -> Result<TcpListener, Box<dyn Error>> {
     Ok(listener)
 }
 
+/// The next connection. An error of accepting is no end: it is said, and tried again.
+pub async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => return socket,
+            Err(error) => {
+                // Out of file descriptors, most likely: asking again at once would burn the processor.
+                eprintln!("accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
 /// Sets the options that a socket with a stream of events wants. One that cannot be set costs a delay, no event.
 pub fn tune(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);

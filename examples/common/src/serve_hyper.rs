@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::pin::pin;
-use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -11,7 +10,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 use tower_revalidate::{BoxError, Hub};
 
@@ -39,7 +37,7 @@ where
     let connections = GracefulShutdown::new();
     loop {
         let socket = tokio::select! {
-            accepted = accept(&listener) => accepted,
+            accepted = crate::accept(&listener) => accepted,
             () = &mut stop => break,
         };
         crate::tune(&socket);
@@ -54,17 +52,4 @@ where
         () = overdue => {}
     }
     Ok(())
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((socket, _)) => return socket,
-            Err(error) => {
-                // Out of file descriptors, most likely: asking again at once would burn the processor.
-                eprintln!("accept: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
 }

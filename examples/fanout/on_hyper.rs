@@ -1,0 +1,73 @@
+//! Bare hyper, HTTP/1.1, a task a connection.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tower::{Service, ServiceBuilder};
+use tower_revalidate::Hub;
+
+/// With the default bound of a payload.
+const MAX_BODY: usize = 64 << 10;
+
+type Answer = Result<Response<Full<Bytes>>, Infallible>;
+
+pub(crate) async fn serve(hub: Hub, writev: bool) -> Result<(), Box<dyn Error>> {
+    let listener = examples_common::listen().await?;
+    let (stop, overdue) = examples_common::shutdown(hub.clone());
+    let mut stop = pin!(stop);
+    let app = hub.clone();
+    let service = ServiceBuilder::new()
+        .layer(hub.mount_layer("/realtime"))
+        .service_fn(move |request| -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+            // Boxed: hyper keeps room for the largest future of a connection for as long as that is open.
+            Box::pin(answer(app.clone(), request))
+        });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).writev(writev);
+    loop {
+        let socket = tokio::select! {
+            accepted = examples_common::accept(&listener) => accepted,
+            () = &mut stop => break,
+        };
+        examples_common::tune(&socket);
+        let service = service.clone();
+        // The mount and the app behind it are always ready.
+        let service = service_fn(move |request| service.clone().call(request));
+        tokio::spawn(http.serve_connection(TokioIo::new(socket), service));
+    }
+    // Idle connections need no farewell; streams got theirs, and are gone once it is written.
+    let ended = async {
+        while hub.stats().sessions > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = overdue => {}
+    }
+    Ok(())
+}
+
+async fn answer(hub: Hub, request: Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let status = match (&parts.method, parts.uri.path().strip_prefix("/publish/")) {
+        (&Method::POST, Some(channel)) => match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => crate::publish(&hub, channel, &body.to_bytes()).await,
+            Err(_) => StatusCode::BAD_REQUEST,
+        },
+        (&Method::GET, None) if parts.uri.path() == "/" => StatusCode::NO_CONTENT,
+        _ => StatusCode::NOT_FOUND,
+    };
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    Ok(response)
+}
