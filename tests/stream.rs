@@ -47,6 +47,30 @@ async fn hello_comes_at_once_and_says_where_the_stream_stands() {
     assert_eq!(stream.ready().await, [], "a fresh session gets nothing of a history");
 }
 
+/// Invariants 5 and 6: what sessions read at one place is one write, and the same bytes for all of them.
+#[tokio::test(start_paused = true)]
+async fn many_events_are_one_write_whose_bytes_are_shared() {
+    let hub = Hub::new();
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(Visit::user("alice").following("room:42").open(&hub).await);
+    }
+    for events in [1, 2, 40] {
+        for event in 0..events {
+            say(&hub, "room:42", event).await;
+        }
+        let mut writes = Vec::new();
+        for stream in &mut streams {
+            writes.push(stream.chunk().await.unwrap());
+        }
+        let text = std::str::from_utf8(&writes[0]).unwrap();
+        assert_eq!(text.matches("event: message\n").count(), events);
+        for write in &writes {
+            assert_eq!((write.as_ptr(), write.len()), (writes[0].as_ptr(), writes[0].len()));
+        }
+    }
+}
+
 /// Row A10.
 #[tokio::test(start_paused = true)]
 async fn how_often_to_try_is_told_only_if_it_is_set() {

@@ -25,12 +25,12 @@ pub(crate) async fn serve(hub: Hub, writev: bool) -> Result<(), Box<dyn Error>> 
     let (stop, overdue) = examples_common::shutdown(hub.clone());
     let mut stop = pin!(stop);
     let app = hub.clone();
-    let service = ServiceBuilder::new()
-        .layer(hub.mount_layer("/realtime"))
-        .service_fn(move |request| -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    let service = ServiceBuilder::new().layer(hub.mount_layer("/realtime")).service_fn(
+        move |request| -> Pin<Box<dyn Future<Output = Answer> + Send>> {
             // Boxed: hyper keeps room for the largest future of a connection for as long as that is open.
             Box::pin(answer(app.clone(), request))
-        });
+        },
+    );
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).writev(writev);
     loop {

@@ -345,7 +345,7 @@ impl Board {
         let entry =
             core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))?;
         entry.dirty_since = None;
-        let mut batch = entry.session.read(&core.retention, seat.info.identity.as_deref(), &limits, now);
+        let mut batch = entry.session.read(&mut core.retention, seat.info.identity.as_deref(), &limits, now);
         let came = batch.oldest().filter(|at| *at >= entry.opened);
         batch.age = came.map(|at| now.saturating_sub(at));
         entry.behind = batch.more;

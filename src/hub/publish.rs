@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::builder::{Filter, millis};
@@ -137,13 +137,13 @@ impl Shared {
             return Err(PublishError::Unscoped(channel));
         }
         let event = EventName::parse(event)?;
-        let json = serde_json::to_string(data).map_err(|error| PublishError::Serialize(error.to_string()))?;
-        let (bytes, limit) = (json.len(), self.options.payload_bytes);
+        let data = to_raw_value(data).map_err(|error| PublishError::Serialize(error.to_string()))?;
+        let (bytes, limit) = (data.get().len(), self.options.payload_bytes);
         if bytes > limit {
             return Err(PublishError::TooLarge { bytes, limit });
         }
         let lets_out = |filter: &Filter| {
-            catch_unwind(AssertUnwindSafe(|| filter(&channel, &event.0, &json))).unwrap_or_else(|_| {
+            catch_unwind(AssertUnwindSafe(|| filter(&channel, &event.0, data.get()))).unwrap_or_else(|_| {
                 tracing::error!(%channel, "the filter panicked");
                 false
             })
@@ -151,7 +151,6 @@ impl Shared {
         if !self.options.filter.as_ref().is_none_or(lets_out) {
             return Err(PublishError::Filtered(channel));
         }
-        let data = RawValue::from_string(json).map_err(|error| PublishError::Serialize(error.to_string()))?;
         let (tell, hears) = oneshot::channel();
         if self.options.enabled {
             let record = Record(RecordKind::Message { channel, event: event.0, to, data });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Millis, Posted};
+use super::{Messages, Millis, Posted};
 use crate::{Channel, Cursor, GapReason, Origin, QueryKey};
 
 /// What a session reads in one go, in the order in which it is written: opening, revalidations, gap, messages,
@@ -24,7 +24,7 @@ pub(crate) struct Batch {
     /// What is written without an id: who is present, and the current values of `latest` channels when a session
     /// opens.
     pub(crate) current: Vec<Arc<Posted>>,
-    pub(crate) messages: Vec<Arc<Posted>>,
+    pub(crate) messages: Messages,
     /// What may be acknowledged after all of the above; none while the session lags behind a gap it may not
     /// tell yet, or while it waits to know where it stands.
     pub(crate) cursor: Option<Cursor>,
@@ -70,12 +70,12 @@ impl Stretch {
 }
 
 impl Batch {
-    /// The frame of the batch's one message, if its id acknowledges all of the batch: what is written is then
-    /// the shared bytes themselves.
-    pub(crate) fn only_frame(&self) -> Option<&Bytes> {
-        let [only] = &self.messages[..] else { return None };
-        let acknowledges = self.cursor.is_some_and(|cursor| cursor.offset == only.offset) && only.id_len > 0;
-        (acknowledges && self.is_only_messages()).then_some(&only.frame)
+    /// The frames of the batch's messages, if the id of the last acknowledges all of the batch: what is written is
+    /// then the shared bytes themselves.
+    pub(crate) fn only_frames(&self) -> Option<&Bytes> {
+        let last = self.messages.last()?;
+        let acknowledges = self.cursor.is_some_and(|cursor| cursor.offset == last.offset) && last.id_len > 0;
+        self.messages.frames().filter(|_| acknowledges && self.is_only_messages())
     }
 
     /// When the oldest event in it came; what is caught up on after a reconnect is old, and not late.

@@ -15,6 +15,7 @@
 mod batch;
 mod floors;
 mod keys;
+mod messages;
 mod presence;
 mod retention;
 mod ring;
@@ -25,6 +26,7 @@ mod topic;
 pub(crate) use batch::{Batch, GapNotice, Opening, Stretch};
 pub(crate) use floors::Floors;
 pub(crate) use keys::KeyLog;
+pub(crate) use messages::{Joins, Messages};
 pub(crate) use presence::{Attendance, Attended, Left};
 pub(crate) use retention::{Appended, Policies, Retention, RetentionLimits};
 pub(crate) use ring::{Posted, Ring};

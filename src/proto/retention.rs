@@ -7,8 +7,8 @@ use slab::Slab;
 
 use super::topic::Kept;
 use super::{
-    Attended, EVERYONE, Floors, KeyLog, Millis, Posted, PresenceLimits, Ring, Roster, Subscriber, Topic,
-    TopicId, TopicName,
+    Attended, EVERYONE, Floors, Joins, KeyLog, Messages, Millis, Posted, PresenceLimits, Ring, Roster,
+    Stretch, Subscriber, Topic, TopicId, TopicName,
 };
 use crate::channel::Keep;
 use crate::log::{Record, RecordKind};
@@ -85,6 +85,7 @@ pub(crate) struct Retention {
     bytes: usize,
     limits: RetentionLimits,
     policies: Policies,
+    joins: Joins,
 }
 
 impl Retention {
@@ -107,6 +108,7 @@ impl Retention {
             bytes: 0,
             limits,
             policies,
+            joins: Joins::default(),
         };
         let everyone = retention.topic(&TopicName::Everyone);
         debug_assert_eq!(everyone, EVERYONE);
@@ -238,6 +240,7 @@ impl Retention {
         self.tip = tip;
         self.base = tip;
         self.floors.clear();
+        self.joins.clear();
         self.silence.clear();
         self.bytes = 0;
         let by_name = &mut self.by_name;
@@ -287,6 +290,20 @@ impl Retention {
         let news = roster.apply(fact).then_some((id, roster.is_crowd()));
         self.free_if_unused(id);
         news
+    }
+
+    /// What a session of this user reads of a channel, see [`Joins::read`].
+    pub(crate) fn read_channel(
+        &mut self,
+        id: TopicId,
+        index: usize,
+        bound: &Stretch,
+        identity: Option<&str>,
+    ) -> (Messages, bool) {
+        match self.topics.get(id as usize).map(|topic| &topic.kept) {
+            Some(Kept::Ring(ring)) => self.joins.read(id, ring, index, bound, identity),
+            _ => (Messages::None, false),
+        }
     }
 
     /// Adds a session to a topic's list. Returns the topic and the place in the list.

@@ -104,6 +104,11 @@ impl Ring {
         self.events.get(index)
     }
 
+    /// The messages from an index on.
+    pub(crate) fn from(&self, index: usize) -> impl Iterator<Item = &Arc<Posted>> {
+        self.events.range(index.min(self.events.len())..)
+    }
+
     pub(crate) fn newest(&self) -> Option<&Arc<Posted>> {
         self.events.back()
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::topic::Kept;
 use super::{
-    Batch, GapNotice, Millis, Opening, Posted, Retention, Stretch, Topic, TopicId, TopicName, spread_ms,
+    Batch, GapNotice, Messages, Millis, Opening, Posted, Retention, Stretch, Topic, TopicId, TopicName,
+    spread_ms,
 };
 use crate::channel::Keep;
 use crate::key::collapse;
@@ -256,7 +257,7 @@ impl Session {
     /// Reads what is new, and moves.
     pub(crate) fn read(
         &mut self,
-        retention: &Retention,
+        retention: &mut Retention,
         identity: Option<&str>,
         limits: &ReadLimits,
         now: Millis,
@@ -427,6 +428,9 @@ impl Session {
                 }
             }
         }
+        if union.is_empty() {
+            return; // most reads find messages alone
+        }
         let mut origins = union.values().copied();
         batch.origin = origins.next().flatten();
         if origins.any(|origin| origin != batch.origin) {
@@ -492,38 +496,32 @@ impl Session {
     /// Messages of all channels in order of offset, up to the bound.
     fn read_messages(
         &self,
-        retention: &Retention,
+        retention: &mut Retention,
         identity: Option<&str>,
         stretch: &Stretch,
         batch: &mut Batch,
     ) {
-        let mut heads = BinaryHeap::new();
-        for sub in &self.subs {
-            let Some(topic) = retention.get(sub.topic).filter(|topic| topic.last > self.position) else {
-                continue;
-            };
-            let Kept::Ring(ring) = &topic.kept else { continue };
+        let mut heads = self.heads(retention);
+        let heads = match (heads.next(), heads.next()) {
+            (None, _) => return,
+            (Some(Reverse((_, id, index))), None) => {
+                drop(heads);
+                (batch.messages, batch.more) = retention.read_channel(id, index, stretch, identity);
+                return;
+            }
+            (first, second) => first.into_iter().chain(second).chain(heads).collect(),
+        };
+        (batch.messages, batch.more) = merge(heads, retention, identity, stretch);
+    }
+
+    /// Where the session goes on in each channel that has something new.
+    fn heads<'a>(&'a self, retention: &'a Retention) -> impl Iterator<Item = Head> + 'a {
+        self.subs.iter().filter_map(|sub| {
+            let topic = retention.get(sub.topic).filter(|topic| topic.last > self.position)?;
+            let Kept::Ring(ring) = &topic.kept else { return None };
             let index = ring.after(self.position.max(sub.from));
-            if let Some(head) = ring.get(index) {
-                heads.push(Reverse((head.offset, sub.topic, index)));
-            }
-        }
-        let mut bytes = 0;
-        while let Some(Reverse((_, id, index))) = heads.pop() {
-            let Some(Kept::Ring(ring)) = retention.get(id).map(|topic| &topic.kept) else { continue };
-            let Some(posted) = ring.get(index) else { continue };
-            if posted.to.include(identity) {
-                bytes += posted.frame.len();
-                if !batch.messages.is_empty() && !stretch.holds(bytes, batch.messages.len()) {
-                    batch.more = true;
-                    return;
-                }
-                batch.messages.push(posted.clone());
-            }
-            if let Some(next) = ring.get(index + 1) {
-                heads.push(Reverse((next.offset, id, index + 1)));
-            }
-        }
+            Some(Reverse((ring.get(index)?.offset, sub.topic, index)))
+        })
     }
 
     /// The topics of this session that something touched after `position`.
@@ -541,4 +539,33 @@ fn current<'a>(sub: &Sub, retention: &'a Retention) -> Option<&'a Arc<Posted>> {
         }
         _ => None,
     }
+}
+
+/// A message to read next: its offset, its channel and its index there.
+type Head = Reverse<(u64, TopicId, usize)>;
+
+/// Several channels in one order, up to the bound; and whether that cut it.
+fn merge(
+    mut heads: BinaryHeap<Head>,
+    retention: &Retention,
+    identity: Option<&str>,
+    stretch: &Stretch,
+) -> (Messages, bool) {
+    let mut messages: Vec<Arc<Posted>> = Vec::new();
+    let mut bytes = 0;
+    while let Some(Reverse((_, id, index))) = heads.pop() {
+        let Some(Kept::Ring(ring)) = retention.get(id).map(|topic| &topic.kept) else { continue };
+        let Some(posted) = ring.get(index) else { continue };
+        if posted.to.include(identity) {
+            bytes += posted.frame.len();
+            if !messages.is_empty() && !stretch.holds(bytes, messages.len()) {
+                return (Messages::Own(messages), true);
+            }
+            messages.push(posted.clone());
+        }
+        if let Some(next) = ring.get(index + 1) {
+            heads.push(Reverse((next.offset, id, index + 1)));
+        }
+    }
+    (Messages::Own(messages), false)
 }

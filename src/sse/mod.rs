@@ -165,8 +165,9 @@ pub(crate) fn message(id: Option<Cursor>, channel: &Channel, event: &str, data: 
     }
     let id_len = encoder.out.len() as u16;
     encoder.out.extend_from_slice(b"event: message\ndata: ");
-    let head = serde_json::to_vec(&Head { channel, event }).unwrap_or_else(|_| b"{}".to_vec());
-    encoder.out.extend_from_slice(&head[..head.len() - 1]);
+    // Two strings always serialise.
+    let _ = serde_json::to_writer((&mut encoder.out).writer(), &Head { channel, event });
+    encoder.out.truncate(encoder.out.len() - 1);
     encoder.out.extend_from_slice(b",\"data\":");
     let start = encoder.out.len();
     encoder.out.extend_from_slice(data.as_bytes());

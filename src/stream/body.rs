@@ -112,7 +112,7 @@ pub(super) fn write_rest(
         out.event(id, "gap", &data);
         written = id.map(|id| id.offset).or(written);
     }
-    for posted in &batch.messages {
+    for posted in batch.messages.iter() {
         put(out, posted, true);
         written = Some(posted.offset).filter(|_| posted.id_len > 0).or(written);
     }
@@ -127,8 +127,8 @@ pub(super) fn write_rest(
 impl Live {
     /// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
     fn encode(&mut self, batch: &Batch) -> Bytes {
-        if let Some(frame) = batch.only_frame() {
-            return frame.clone();
+        if let Some(frames) = batch.only_frames() {
+            return frames.clone();
         }
         let _entered = self.session.info().span.enter();
         let mut out = Encoder::default();
