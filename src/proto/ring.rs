@@ -97,6 +97,11 @@ impl Ring {
 
     /// The index of the first message after `position`.
     pub(crate) fn after(&self, position: u64) -> usize {
+        // Most who read lack the newest alone.
+        let newest = self.events.len().saturating_sub(1);
+        if newest > 0 && self.events[newest - 1].offset <= position && position < self.events[newest].offset {
+            return newest;
+        }
         self.events.partition_point(|posted| posted.offset <= position)
     }
 
