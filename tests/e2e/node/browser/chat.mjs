@@ -1,8 +1,10 @@
 // One test's own chat: a server, and its users in browsers of their own.
 
 import assert from 'node:assert/strict';
-import { run } from './example.mjs';
+import { built, run } from './example.mjs';
 import { becomes } from './scene.mjs';
+
+built('chat');
 
 /** How long one look at a page may take, in ms: a loaded machine keeps a page from answering for a second or more. */
 const LOOK = 15_000;

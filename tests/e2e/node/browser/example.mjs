@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 
 const programs = new Map();
 
-/** Builds it, once a process, and asks cargo where it is. */
-function program(name) {
+/** Builds it, once a process, and asks cargo where it is. Called as a module loads: a test's time is not for the compiler. */
+export function built(name) {
   if (!programs.has(name)) {
     const args = ['build', '--quiet', '-p', `example-${name}`, '--example', name, '--message-format=json-render-diagnostics'];
     const told = execFileSync('cargo', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
@@ -22,7 +22,7 @@ export async function run(name, env = {}) {
   let url = 'http://127.0.0.1:0';
 
   async function start() {
-    child = spawn(program(name), { env: { ...process.env, ...env, PORT: new URL(url).port || '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
+    child = spawn(built(name), { env: { ...process.env, ...env, PORT: new URL(url).port || '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
     const [line] = await once(createInterface(child.stdout), 'line');
     url = line.slice('listening on '.length);
   }

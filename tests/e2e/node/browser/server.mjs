@@ -6,16 +6,22 @@ import { createInterface } from 'node:readline';
 
 const programs = {};
 
-/** Builds one, once a process. */
+/** Builds one, once a process. Called as a module loads: a test's time is not for the compiler. */
+export function built(name) {
+  return (programs[name] ??= build(name));
+}
+
 function build(name) {
   const args = ['build', '--quiet', '-p', 'e2e', '--bin', name, '--message-format=json-render-diagnostics'];
   const told = execFileSync('cargo', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   return told.split('\n').filter(Boolean).map((line) => JSON.parse(line).executable).findLast(Boolean);
 }
 
+built('stage');
+
 /** Starts one; `knobs` are its environment variables. */
 export async function server(knobs = {}, name = 'stage') {
-  const program = (programs[name] ??= build(name));
+  const program = built(name);
   let child;
   let port = 0;
 

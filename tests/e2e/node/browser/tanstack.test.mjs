@@ -5,8 +5,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { example } from './example.mjs';
+import { built, example } from './example.mjs';
 import { becomes, browser, eventually, stays } from './scene.mjs';
+
+built('tanstack');
 
 describe('the example with TanStack Query', { concurrency: 4 }, () => {
   const chromium = browser();

@@ -1,10 +1,13 @@
 // The axum example, built and started as the README tells.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '../../../..');
+
+// As the module loads: a test's time is not for the compiler.
+if (!process.env.AXUM_EXAMPLE) execFileSync('cargo', ['build', '--quiet', '--example', 'axum'], { cwd: ROOT, stdio: 'inherit' });
 
 /** Starts it on a free port; its address, and what ends it. `AXUM_EXAMPLE`: one that is built already. */
 export async function example() {

@@ -3,7 +3,9 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { proxy } from '../proxy.mjs';
-import { server } from '../server.mjs';
+import { built, server } from '../server.mjs';
+
+built('oracle');
 
 /** Long enough for the slowest machine; nothing that works comes near it. Less where it is to be broken. */
 export const HANG = Number(process.env.ORACLE_HANG ?? 60) * 1_000;
