@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { built, run } from './example.mjs';
-import { becomes } from './scene.mjs';
+import { becomes, profile } from './scene.mjs';
 
 built('chat');
 
@@ -27,7 +27,7 @@ export async function chat(t, browser, env) {
   const say = (user, room, content) => ask(user, 'POST', `/rooms/${room}/messages`, { content });
 
   async function as(user, { at = 'rooms/1', chromium = browser, ...options } = {}) {
-    const context = await chromium.newContext({ viewport: { width: 1200, height: 800 }, ...options });
+    const context = await profile(chromium, { viewport: { width: 1200, height: 800 }, ...options });
     t.after(() => context.close().catch(() => {}));
     const page = await context.newPage();
     await page.goto(`${app.url()}/#/${at}`);

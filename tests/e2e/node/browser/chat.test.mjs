@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { chat, look } from './chat.mjs';
-import { becomes, browser, launching, stays } from './scene.mjs';
+import { becomes, browser, launching, profile, stays } from './scene.mjs';
 
 describe('the chat', { concurrency: 4 }, () => {
   const shared = browser();
@@ -348,7 +348,7 @@ describe('the chat', { concurrency: 4 }, () => {
 
   test('by keyboard alone one signs in, writes, edits the log and signs out, and sees where one is', async (t) => {
     const { app } = await stage(t);
-    const context = await shared.browser.newContext({ viewport: { width: 1200, height: 800 } });
+    const context = await profile(shared.browser, { viewport: { width: 1200, height: 800 } });
     t.after(() => context.close());
     const page = await context.newPage();
     await page.goto(app.url());
@@ -384,7 +384,7 @@ describe('the chat', { concurrency: 4 }, () => {
       test(`nothing is wider than a page of ${width} px, in ${colorScheme}`, async (t) => {
         const { app, say, as } = await stage(t);
         const height = width === 360 ? 740 : 800;
-        const context = await shared.browser.newContext({ colorScheme, viewport: { width, height } });
+        const context = await profile(shared.browser, { colorScheme, viewport: { width, height } });
         t.after(() => context.close());
         const page = await context.newPage();
         const shows = async (name) => {

@@ -1,7 +1,7 @@
 // Tabs that can be frozen. Playwright holds its own awake: they never are hidden, and only what is hidden freezes.
 
 /** Opens pages of a profile of their own, each `{ evaluate, freeze, thaw }`. */
-export async function profile(t, browser) {
+export async function freezable(t, browser) {
   const devtools = await browser.newBrowserCDPSession();
   const { browserContextId } = await devtools.send('Target.createBrowserContext');
   t.after(() => devtools.send('Target.disposeBrowserContext', { browserContextId }));

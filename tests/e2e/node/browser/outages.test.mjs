@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { profile } from './frozen.mjs';
+import { freezable } from './frozen.mjs';
 import { SOON, asked, becomes, browser, eventually, scene } from './scene.mjs';
 
 const HEARTBEAT = 1000;
@@ -108,7 +108,7 @@ describe('outages', { concurrency: 4 }, () => {
   for (const share of [true, false]) {
     test(`a frozen tab catches up when it thaws, share: ${share}`, async (t) => {
       const world = await scene(t, chromium);
-      const open = await profile(t, chromium.browser);
+      const open = await freezable(t, chromium.browser);
       const [frozen, other] = [
         await open(world.url({ share, identity: 'u', channel: 'news:x' })),
         await open(world.url({ share, identity: 'u' })),

@@ -11,7 +11,7 @@ import { server } from './server.mjs';
 
 export const PAGES = join(import.meta.dirname, 'pages');
 /** Long enough for the slowest machine; nothing that works comes near it. */
-const HANG = 40_000;
+const HANG = 60_000;
 
 /** Attempts that follow each other quickly. */
 export const SOON = { initial: 20, max: 100 };
@@ -34,6 +34,13 @@ export const launching = () => ({
   ],
 });
 
+/** A profile of its own, whose pages are waited for as long as anything else. */
+export async function profile(browser, options) {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(HANG);
+  return context;
+}
+
 /** A browser for the tests of a file. */
 export function browser(options = {}) {
   const shared = {};
@@ -53,7 +60,7 @@ export async function scene(t, { browser }, { knobs = {}, files = [], init } = {
   t.after(() => app.kill());
   const link = await proxy(app.port());
   t.after(() => link.close());
-  const context = await browser.newContext();
+  const context = await profile(browser);
   t.after(() => context.close());
   if (init) await context.addInitScript(init);
 

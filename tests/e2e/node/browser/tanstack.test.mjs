@@ -6,9 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { built, example } from './example.mjs';
-import { becomes, browser, eventually, stays } from './scene.mjs';
+import { becomes, browser, eventually, profile, stays } from './scene.mjs';
 
 built('tanstack');
+
+/** How long one look at a page may take, in ms: a loaded machine keeps a page from answering for a second or more. */
+const LOOK = 15_000;
 
 describe('the example with TanStack Query', { concurrency: 4 }, () => {
   const chromium = browser();
@@ -20,7 +23,7 @@ describe('the example with TanStack Query', { concurrency: 4 }, () => {
     const write = (title, body = '') => app.ask('carol', '/posts', { method: 'POST', body: JSON.stringify({ title, body }) });
 
     async function as(user, options = {}) {
-      const context = await chromium.browser.newContext(options);
+      const context = await profile(chromium.browser, options);
       t.after(() => context.close());
       await context.addCookies([{ name: 'user', value: user, url: app.url() }]);
       return open(context);
@@ -346,7 +349,7 @@ function look(page, asked, context) {
     context,
     count: (request) => asked.filter((one) => one === request).length,
     /** The live region of the badge. */
-    is: (words) => becomes('the badge', words, () => page.getByRole('status').textContent({ timeout: 1000 }).catch(String)),
+    is: (words) => becomes('the badge', words, () => page.getByRole('status').textContent({ timeout: LOOK }).catch(String)),
     titles: () =>
       list.locator('li').evaluateAll((lines) =>
         lines.map((line) => line.querySelector('.title').textContent + (line.textContent.includes('sending …') ? ' (sending …)' : ''))),
@@ -354,7 +357,7 @@ function look(page, asked, context) {
     html: () => list.evaluate((element) => element.innerHTML),
     star: (title, on) =>
       becomes(`the star of ${title}`, String(on), () =>
-        page.getByRole('button', { name: `Star “${title}”` }).getAttribute('aria-pressed', { timeout: 1000 }).catch(String)),
+        page.getByRole('button', { name: `Star “${title}”` }).getAttribute('aria-pressed', { timeout: LOOK }).catch(String)),
     async post(title) {
       await page.getByLabel('New post').fill(title);
       await page.getByRole('button', { name: 'Post', exact: true }).click();

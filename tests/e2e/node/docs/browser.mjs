@@ -16,6 +16,8 @@ export const launch = () =>
 /** A context of its own, in which whatever pages load from elsewhere is htmx of this version. */
 export async function contextOf(browser, htmx) {
   const context = await browser.newContext();
+  // Long enough for the slowest machine; nothing that works comes near it.
+  context.setDefaultTimeout(60_000);
   await context.route(/^https:/, (route) =>
     htmx ? route.fulfill({ path: HTMX[htmx], contentType: 'text/javascript' }) : route.abort(),
   );

@@ -10,7 +10,7 @@ built('oracle');
 /** Long enough for the slowest machine; nothing that works comes near it. Less where it is to be broken. */
 export const HANG = Number(process.env.ORACLE_HANG ?? 60) * 1_000;
 /** For a word from a page, which may be on its way to another one. */
-const WORD = 3_000;
+const WORD = 10_000;
 
 /** `counted` is told what the pages count. */
 export async function world({ browser, files, store, draws, counted }) {
