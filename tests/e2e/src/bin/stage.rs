@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `PORT` | default 0, any free one |
 //! | `FILES` | directories, separated by `:`; a file in one of them wins over the app |
-//! | `HEARTBEAT_MS` | default 1 000 |
+//! | `HEARTBEAT_MS` | default 10 000: a machine that stands still for seconds is no silence |
 //! | `REFETCHES_PER_S` | default 1 000; `spreadMs` follows from it |
 //! | `GRACE_MS` | how long a user whose last session ended stays present; default 5 000 |
 //! | `LATENCY_MS` | how long a read takes, after it has seen its value; default 0 |
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let opened = Arc::new(AtomicUsize::new(0));
     let count = opened.clone();
     let hub = Hub::builder()
-        .heartbeat(Duration::from_millis(number("HEARTBEAT_MS", 1000)?))
+        .heartbeat(Duration::from_millis(number("HEARTBEAT_MS", 10_000)?))
         .refetches_per_s(u32::try_from(number("REFETCHES_PER_S", 1000)?)?)
         .presence_grace(Duration::from_millis(number("GRACE_MS", 5000)?))
         .channel("news:*", Policy::history(256).public())
