@@ -76,7 +76,12 @@ export function look(page, context, app) {
     says: (line) => becomes('the last message', [line], () => tab.lines(1)),
     line: (text) => page.locator('.line', { hasText: text }),
     html: () => page.locator('.lines').evaluate((element) => element.innerHTML),
-    typing: (words) => becomes('who is writing', words, async () => (await page.locator('.typing').textContent()).trim()),
+    /** `writers` type on till it is seen: who rests for some seconds has stopped. */
+    typing: (words, ...writers) =>
+      becomes('who is writing', words, async () => {
+        for (const writer of writers) await writer.field().press('.');
+        return (await page.locator('.typing').textContent()).trim();
+      }),
     flagsNow: () => page.locator('.halyard [data-present=true]').evaluateAll((all) => all.map((one) => one.dataset.user)).catch(String),
     flags: (users) => becomes('who is here', users, tab.flagsNow),
     badge: (name) =>

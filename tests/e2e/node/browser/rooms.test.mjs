@@ -88,10 +88,8 @@ describe('rooms', { concurrency: 3 }, () => {
     const { app, context, enter, heard, url } = await room(t, NEVER);
     await context.addCookies([{ name: 'user', value: 'alice', url: url() }]);
     const tabs = [await enter('', { identity: 'alice' }), await enter('', { identity: 'alice', share: false })];
-    for (const alice of tabs) {
-      await alice.sees('alice,watcher');
-      await alice.run(() => typing.start());
-    }
+    for (const alice of tabs) await alice.sees('alice,watcher');
+    await Promise.all(tabs.map((alice) => alice.run(() => typing.start())));
     await context.clearCookies();
     await app.signOut('alice');
     for (const alice of tabs) {
@@ -113,9 +111,13 @@ describe('rooms', { concurrency: 3 }, () => {
     for (const tab of [alice, bob]) await tab.sees('alice,bob,watcher');
     await hears('alice came', 'bob came');
     await alice.run(() => presence.update({ mood: 'good' }));
-    await alice.run(() => typing.start());
+    // Till it is seen: who rests for some seconds has stopped.
+    await alice.run(() => { window.keys = setInterval(typing.start, 100); });
     await bob.shows('who types', 'ALICE', () => typists());
-    await alice.run(() => typing.stop());
+    await alice.run(() => {
+      clearInterval(keys);
+      typing.stop();
+    });
     await bob.shows('who types', '', () => typists());
     assert.equal(await alice.run(() => typists()), '', 'nobody hears of oneself');
     assert.equal(await bob.run(() => realtime.emit('room:1', 'said', 'hello')), 5);
@@ -142,10 +144,13 @@ describe('rooms', { concurrency: 3 }, () => {
     await alice.run(() => room.update({ mood: 'good' }));
     const happy = all.with(0, 'alice (ALICE): good');
     for (const page of [alice, bob]) await page.shows(happy, []);
-    await bob.run(() => room.start());
+    await bob.run(() => { window.keys = setInterval(() => room.start(), 100); });
     await alice.shows(happy, ['BOB']);
     await bob.shows(happy, []);
-    await bob.run(() => room.stop());
+    await bob.run(() => {
+      clearInterval(keys);
+      room.stop();
+    });
     await alice.shows(happy, []);
     await bob.page.close();
     await alice.shows(happy.toSpliced(1, 1), []);

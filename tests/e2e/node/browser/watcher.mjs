@@ -8,6 +8,7 @@ import { createParser } from 'eventsource-parser';
  */
 export async function watcher(t, app, room = 'room:1') {
   const heard = [];
+  const typists = new Set();
   const told = {
     presence: ({ users }) => heard.push(`here: ${users.map(({ userId }) => userId)}`),
     presence_update({ joined = [], left = [], updated = [] }) {
@@ -15,7 +16,13 @@ export async function watcher(t, app, room = 'room:1') {
       left.forEach((userId) => heard.push(`${userId} left`));
       updated.forEach(({ userId, meta }) => heard.push(`${userId} is ${JSON.stringify(meta)}`));
     },
-    typing: ({ userId, isTyping }) => heard.push(`${userId} ${isTyping ? 'types' : 'stops'}`),
+    typing({ userId, isTyping }) {
+      // While it goes on it is said again.
+      if (typists.has(userId) && isTyping) return;
+      if (isTyping) typists.add(userId);
+      else typists.delete(userId);
+      heard.push(`${userId} ${isTyping ? 'types' : 'stops'}`);
+    },
   };
   const parser = createParser({
     onEvent({ event, data }) {
