@@ -119,6 +119,8 @@ describe('outages', { concurrency: 4 }, () => {
       await frozen.run(() => { seen.stale.length = 0; });
 
       await frozen.freeze();
+      // The page is in a process of its own, and hears of it when that one gets to run.
+      await frozen.shows('its life', ['freeze'], () => seen.lifecycle);
       await world.app.bump('a');
       await world.app.say('x');
       await other.value(1);

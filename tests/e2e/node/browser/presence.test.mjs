@@ -43,7 +43,8 @@ describe('presence', { concurrency: 4 }, () => {
   }
 
   test('a reload is no coming and going, nor is another stream', async (t) => {
-    const world = await scene(t, chromium);
+    // However long the page takes to load.
+    const world = await scene(t, chromium, { knobs: { GRACE_MS: '3600000' } });
     const bob = await world.tab(user('bob'));
     await watch(bob);
     const alice = await world.tab(user('alice'));
@@ -165,7 +166,7 @@ describe('typing and emit', { concurrency: 4 }, () => {
     await alice.visit(world.url(user('alice')));
     await bob.shows('who types', [], typists);
     // The page itself said so: the server did not have to take it for granted.
-    assert.equal((await world.app.tell()).emitted, 2);
+    await becomes('what the page said', 2, async () => (await world.app.tell()).emitted);
   });
 
   test('what is emitted is answered, or refused with a code; a token is renewed', async (t) => {

@@ -63,6 +63,8 @@ describe('statuses', { concurrency: 6 }, () => {
   test('a token that expired later is asked for again, once each time', async (t) => {
     const { app, link, page, requests, count } = await answered(t, [], { token: 'old', refresh: 'alice' });
     await page.is('open');
+    // Nothing but the stream is cut.
+    await page.value(0);
     await app.answer([{ status: 401 }]);
     link.cut();
     await page.shows('refreshes', 2, () => seen.refreshed);
