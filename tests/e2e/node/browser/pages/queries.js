@@ -9,6 +9,8 @@ const queryClient = new QueryClient({ defaultOptions: { queries: { staleTime: In
 queryClient.mount();
 bindQueryClient(realtime, queryClient);
 
+realtime.onRevalidate('counter', () => { window.told = true; });
+
 window.values = [];
 window.observe = (key) => {
   const queryKey = ['counter', key];
