@@ -20,7 +20,7 @@ use tower_revalidate::{Hub, Revalidate};
 use super::{NEVER, hub, orders};
 
 /// Long for what is at once, short for who waits for it.
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(4);
 
 /// Reads heartbeats for longer than the limit, then an event.
 async fn outlives(hub: &Hub, opened: Instant, stream: &mut Stream) {
