@@ -22,7 +22,7 @@ impl Board {
             let name = TopicName::Presence(channel.clone());
             let known = core.retention.find(&name);
             if !session.subs.iter().any(|sub| Some(sub.topic) == known) {
-                let attending = Attending { identity: seat.info.identity.as_ref(), info };
+                let attending = Attending { identity: seat.ticket.identity.as_ref(), info };
                 core.join(&mut session, seat.index, channel, attending);
             }
             session

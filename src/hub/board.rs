@@ -4,20 +4,22 @@
 //! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
 //! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::core::{Attending, Core, Entry, Marked};
-use super::info::{Hooks, SessionSpan};
-use super::signal::{ByeReason, Signal};
-use super::{SessionInfo, Stats};
+use super::Stats;
+use super::core::{Attending, Core, Ended, Entry, Marked};
+use super::session::Kind;
+use super::short::Short;
+use super::signal::ByeReason;
+use super::ticket::{SessionId, Ticket};
 use crate::log::Record;
 use crate::proto::{
-    Batch, Follow, Millis, ReadLimits, Retention, Session, Start, Stretch, TopicName, spread_ms,
+    Batch, Follow, Millis, Names, ReadLimits, Retention, Session, Start, Stretch, TopicName, growth,
+    spread_ms,
 };
 use crate::sync::Mutex;
 use crate::{Channel, Cursor};
@@ -36,6 +38,8 @@ pub(crate) struct BoardOptions {
     pub(crate) stall_after: Millis,
     /// How long a user whose last session closed is still present.
     pub(crate) grace: Millis,
+    /// Whether somebody wants to know what a session followed when it ended.
+    pub(crate) describes_ends: bool,
     /// How long a cursor ahead of the tip waits for this node to catch up; none: it does not.
     pub(crate) wait: Option<Millis>,
 }
@@ -52,17 +56,21 @@ pub(crate) struct Opening {
     pub(crate) granted_at: u64,
     pub(crate) expires_in: Option<Millis>,
     pub(crate) runtime: Option<Handle>,
-    /// Whether it hears heartbeats; an in-process one does not.
-    pub(crate) heartbeats: bool,
-    /// Whether it waits for this node to catch up with its cursor.
-    pub(crate) waits: bool,
+    pub(crate) kind: Kind,
 }
 
 /// Where a session lives on the board.
 pub(crate) struct Seat {
-    pub(crate) index: usize,
-    pub(crate) signal: Arc<Signal>,
-    pub(crate) info: Arc<SessionInfo>,
+    pub(crate) index: u32,
+    pub(crate) kind: Kind,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+impl Seat {
+    /// The name that `hello` gives the session.
+    pub(crate) fn id(&self) -> SessionId {
+        self.ticket.id(self.index)
+    }
 }
 
 /// What polling a session gives.
@@ -74,6 +82,12 @@ pub(crate) enum Read {
     Batch(Batch),
     /// It is over, with the `retry` of its own that a shutdown gives.
     Ended(ByeReason, Option<u32>),
+}
+
+/// Whose stream is open, and what of.
+pub(crate) struct OpenStream {
+    pub(crate) identity: Option<Arc<str>>,
+    pub(crate) names: Names,
 }
 
 /// Why a session did not open.
@@ -90,14 +104,6 @@ pub(crate) struct Board {
     pub(super) options: BoardOptions,
 }
 
-/// How many characters of a session's name tell it from those that had its place before; behind them is the place,
-/// by which it is found. No secret: nothing may rest on knowing one.
-const SESSION_RANDOM: usize = 16;
-
-fn session_id(random: u64, index: usize) -> String {
-    format!("{random:0SESSION_RANDOM$x}{index:x}")
-}
-
 impl BoardOptions {
     /// How often sessions are looked after.
     pub(crate) fn tick(&self) -> Millis {
@@ -107,7 +113,7 @@ impl BoardOptions {
 
 impl Board {
     pub(crate) fn new(retention: Retention, options: BoardOptions, seed: u64) -> Self {
-        let core = Core::new(retention, options.grace, fastrand::Rng::with_seed(seed));
+        let core = Core::new(retention, &options, fastrand::Rng::with_seed(seed));
         Board { core: Mutex::new(core), options }
     }
 
@@ -131,12 +137,15 @@ impl Board {
         }
     }
 
-    /// Who has a stream open, of at most `max` places from `from` on; and where to go on.
-    pub(crate) fn streams(&self, from: usize, max: usize) -> (Vec<Arc<SessionInfo>>, Option<usize>) {
+    /// Who has a stream open and what of, of at most `max` places from `from` on; and where to go on.
+    pub(crate) fn streams(&self, from: usize, max: usize) -> (Vec<OpenStream>, Option<usize>) {
         let core = self.core.lock();
         let to = from.saturating_add(max).min(core.sessions.capacity());
         let entries = (from..to).filter_map(|index| core.sessions.get(index));
-        let streams = entries.filter(|entry| entry.heartbeats).map(|entry| entry.info.clone());
+        let streams = entries.filter(|entry| entry.kind.is_stream()).map(|entry| OpenStream {
+            identity: entry.ticket.identity.clone(),
+            names: entry.session.names(&core.retention),
+        });
         (streams.collect(), (to < core.sessions.capacity()).then_some(to))
     }
 
@@ -165,13 +174,13 @@ impl Board {
         if opening.identity.is_some() && identity_floor > opening.granted_at {
             return Err(Closed::Grant);
         }
-        let mut session = Session::new();
-        let index = core.sessions.vacant_key();
+        let mut session = Session::new(wanted);
+        let index = core.sessions.vacant_key() as u32;
         let identity = opening.identity.clone().map(|identity| Follow {
             name: TopicName::Identity(identity),
             replay: crate::proto::Replay::Live,
         });
-        for follow in opening.follows.iter().chain(&identity) {
+        for follow in opening.follows.iter().chain(identity.as_ref()) {
             core.subscribe(&mut session, index, follow);
         }
         let attending = Attending { identity: opening.identity.as_ref(), info: opening.attendee.as_ref() };
@@ -181,42 +190,30 @@ impl Board {
         session.start(
             opening.start,
             identity_floor,
-            self.options.wait.filter(|_| opening.waits).map(|wait| now.saturating_add(wait)),
+            // A handler's own stream does not wait for this node to catch up: its handler sends what there is.
+            self.options.wait.filter(|_| opening.kind != Kind::Own).map(|wait| now.saturating_add(wait)),
             &core.retention,
         );
-        let waits_for = session.waits_for().map(|cursor| cursor.offset);
-        core.waiting.extend(waits_for.map(|offset| (offset, index)));
-        // Not collected in place: that would keep the room of all that is followed.
-        let names = opening.follows.iter().filter_map(|follow| match &follow.name {
-            TopicName::Channel(channel) => Some(channel.clone()),
-            _ => None,
-        });
-        let channels = names.collect();
-        let info = Arc::new(SessionInfo {
-            id: session_id(core.rng.u64(..), index),
-            identity: opening.identity,
-            channels,
-            presence: opening.presence,
-            hooks: Hooks::default(),
-            span: SessionSpan::default(),
-        });
-        let signal = Arc::new(Signal::new());
+        core.waiting.extend(session.waits_for().map(|cursor| (cursor.offset, index)));
+        let ticket = Arc::new(Ticket::new(opening.identity, core.rng.u64(..)));
         let beat = self.beat(&mut core.rng);
+        let runtime = core.runtimes.enter(opening.runtime);
+        if core.sessions.len() == core.sessions.capacity() {
+            core.sessions.reserve_exact(growth(core.sessions.len()));
+        }
         core.sessions.insert(Entry {
             session,
-            signal: signal.clone(),
-            info: info.clone(),
-            runtime: opening.runtime,
-            heartbeats: opening.heartbeats,
-            next_beat: now.saturating_add(beat),
-            expires: opening.expires_in.map(|time| now.saturating_add(time)),
-            dirty_since: None,
-            waits_for,
-            opened: now,
+            ticket: ticket.clone(),
+            runtime,
+            kind: opening.kind,
+            next_beat: Short::new(now.saturating_add(beat)),
+            expires: opening.expires_in.map_or(Short::NEVER, |time| Short::new(now.saturating_add(time))),
+            dirty_since: Short::NEVER,
+            opened: Short::new(now),
             behind: false,
-            asleep_at: 0,
+            asleep_at: Short::ZERO,
         });
-        Ok(Seat { index, signal, info })
+        Ok(Seat { index, kind: opening.kind, ticket })
     }
 
     /// Whether a cursor is one of this hub's: of its epoch, and not ahead of it.
@@ -235,10 +232,10 @@ impl Board {
 
     /// Whose session this is, by the name that `hello` gave it; none if it is not open.
     pub(crate) fn identity_of(&self, session: &str) -> Option<Option<Arc<str>>> {
-        let index = usize::from_str_radix(session.get(SESSION_RANDOM..)?, 16).ok()?;
+        let id = SessionId::parse(session)?;
         let core = self.core.lock();
-        let info = &core.sessions.get(index)?.info;
-        (info.id == session).then(|| info.identity.clone())
+        let ticket = &core.sessions.get(id.index as usize)?.ticket;
+        (ticket.id(id.index) == id).then(|| ticket.identity.clone())
     }
 
     /// Follows one more topic with an open session, from now on; one that it follows already stays as it is.
@@ -258,8 +255,8 @@ impl Board {
     pub(crate) fn resume_whole(&self, seat: &Seat) -> bool {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let entry =
-            core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal));
+        let index = core.seated(seat).map(|_| seat.index as usize);
+        let entry = index.and_then(|index| core.sessions.get_mut(index));
         entry.is_some_and(|entry| entry.session.resume_whole(&core.retention))
     }
 
@@ -274,15 +271,16 @@ impl Board {
         if core.subscriptions >= self.options.subscriptions {
             return Err(Closed::Busy);
         }
-        if let Some((reason, _)) = seat.signal.ended() {
+        if let Some((reason, _)) = seat.ticket.signal.ended() {
             return Err(if reason == ByeReason::Grant { Closed::Grant } else { Closed::Shutdown });
         }
-        let Some(entry) = core.sessions.get_mut(seat.index) else { return Err(Closed::Shutdown) };
-        let session = std::mem::replace(&mut entry.session, Session::new());
+        let index = seat.index as usize;
+        let Some(entry) = core.sessions.get_mut(index) else { return Err(Closed::Shutdown) };
+        let session = std::mem::replace(&mut entry.session, Session::new(0));
         let session = change(core, session);
-        core.sessions[seat.index].session = session;
+        core.sessions[index].session = session;
         // A current value may be due, and the session may have looked and gone to sleep.
-        seat.signal.mark();
+        seat.ticket.signal.mark();
         let mut marked = Marked::default();
         core.settle_queue(&mut marked);
         Ok(marked)
@@ -295,11 +293,11 @@ impl Board {
         heartbeat - (4 * self.options.tick()).min(heartbeat / 2) - rng.u64(0..(heartbeat / 10).max(1))
     }
 
-    /// Closes a session. Who it was, unless it had ended already.
-    pub(crate) fn close(&self, seat: &Seat, now: Millis) -> Option<Arc<SessionInfo>> {
+    /// Closes a session, unless it had ended already.
+    pub(crate) fn close(&self, seat: &Seat, now: Millis) -> Option<Ended> {
         let mut core = self.core.lock();
         core.seated(seat)?;
-        Some(core.remove(seat.index, now).info)
+        Some(core.remove(seat.index, now))
     }
 
     /// Reads what is new for a session, or has it sleep until there is something.
@@ -309,22 +307,23 @@ impl Board {
         cx: &mut Context<'_>,
         now: impl Fn() -> Millis,
     ) -> Poll<Read> {
+        let signal = &seat.ticket.signal;
         loop {
-            if let Some((reason, retry)) = seat.signal.ended() {
+            if let Some((reason, retry)) = signal.ended() {
                 return Poll::Ready(Read::Ended(reason, (retry > 0).then_some(retry)));
             }
-            if seat.signal.take_dirty() {
+            if signal.take_dirty() {
                 match self.read(seat, now()) {
                     Some(batch) if !batch.is_empty() => {
                         if batch.more {
-                            seat.signal.mark();
+                            signal.mark();
                         }
                         return Poll::Ready(Read::Batch(batch));
                     }
                     _ => continue,
                 }
             }
-            if seat.signal.sleep(cx.waker()) {
+            if signal.sleep(cx.waker()) {
                 return Poll::Pending;
             }
         }
@@ -342,19 +341,20 @@ impl Board {
             sessions: core.sessions.len(),
         };
         let beat = self.beat(&mut core.rng);
-        let entry =
-            core.sessions.get_mut(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))?;
-        entry.dirty_since = None;
-        let mut batch = entry.session.read(&mut core.retention, seat.info.identity.as_deref(), &limits, now);
-        let came = batch.oldest().filter(|at| *at >= entry.opened);
+        core.seated(seat)?;
+        let entry = core.sessions.get_mut(seat.index as usize)?;
+        entry.dirty_since = Short::NEVER;
+        let waited_for = entry.session.waits_for();
+        let identity = entry.ticket.identity.as_deref();
+        let mut batch = entry.session.read(&mut core.retention, identity, &limits, now);
+        let came = batch.oldest().filter(|at| *at >= entry.opened.get());
         batch.age = came.map(|at| now.saturating_sub(at));
         entry.behind = batch.more;
-        if entry.session.waits_for().is_none() {
-            let waited = entry.waits_for.take();
-            waited.map(|offset| core.waiting.remove(&(offset, seat.index)));
+        if let Some(cursor) = waited_for.filter(|_| entry.session.waits_for().is_none()) {
+            core.waiting.remove(&(cursor.offset, seat.index));
         }
         if !batch.is_empty() {
-            entry.next_beat = now.saturating_add(beat);
+            entry.next_beat = Short::new(now.saturating_add(beat));
         }
         Some(batch)
     }
@@ -390,29 +390,28 @@ impl Board {
         let mut marked = Marked::default();
         for (_, entry) in &mut core.sessions {
             entry.session.reset(&core.retention);
-            entry.waits_for = None;
-            entry.asleep_at = 0;
-            entry.signal.mark();
-            marked.signals.push(entry.signal.clone());
+            entry.asleep_at = Short::ZERO;
+            entry.ticket.signal.mark();
+            marked.woken.push(entry.ticket.clone());
         }
         core.retention.unqueue_all();
         core.settle_queue(&mut marked);
         marked
     }
 
-    /// Marks up to `max` sessions of the topics that wait, and adds them to `signals`. Returns up to where
+    /// Marks up to `max` sessions of the topics that wait, and adds them to `woken`. Returns up to where
     /// dispatch is done, and whether there is more.
-    pub(crate) fn sweep(&self, max: usize, signals: &mut Vec<Arc<Signal>>) -> (Cursor, bool) {
+    pub(crate) fn sweep(&self, max: usize, woken: &mut Vec<Arc<Ticket>>) -> (Cursor, bool) {
         let mut core = self.core.lock();
         let core = &mut *core;
         // Sessions that need no mark cost little, and not nothing.
         let mut visits = max * 8;
-        while signals.len() < max && visits > 0 {
+        while woken.len() < max && visits > 0 {
             let Some(mut sweep) = core.next_sweep() else { break };
             let topic = core.retention.get(sweep.topic);
             let subscribers = topic.map_or(&[][..], |topic| &topic.subscribers[..]);
             sweep.left = sweep.left.min(subscribers.len());
-            while sweep.left > 0 && signals.len() < max && visits > 0 {
+            while sweep.left > 0 && woken.len() < max && visits > 0 {
                 sweep.left -= 1;
                 visits -= 1;
                 let Some(entry) = core.sessions.get(subscribers[sweep.left].session as usize) else {
@@ -420,8 +419,8 @@ impl Board {
                 };
                 // Past it already: it read while it was awake for another.
                 let is_news = topic.is_some_and(|topic| topic.is_news(entry.session.position()));
-                if is_news && entry.signal.mark() {
-                    signals.push(entry.signal.clone());
+                if is_news && entry.ticket.signal.mark() {
+                    woken.push(entry.ticket.clone());
                 }
             }
             core.sweep = Some(sweep).filter(|sweep| sweep.left > 0);
@@ -450,8 +449,8 @@ impl Board {
             marked.queued |= !core.queue.is_empty();
             // Those that wait have a deadline, and are few or not for long.
             for (_, index) in &core.waiting {
-                let waiting = core.sessions.get(*index).filter(|entry| entry.signal.mark());
-                marked.signals.extend(waiting.map(|entry| entry.signal.clone()));
+                let waiting = core.sessions.get(*index as usize).filter(|entry| entry.ticket.signal.mark());
+                marked.woken.extend(waiting.map(|entry| entry.ticket.clone()));
             }
         }
         let dispatched = core.dispatched().offset;
@@ -461,21 +460,21 @@ impl Board {
                 return Some(index);
             }
             let Some(entry) = core.sessions.get_mut(index) else { continue };
-            let dirty = entry.signal.is_dirty();
-            entry.dirty_since = dirty.then(|| entry.dirty_since.unwrap_or(now));
-            let stalled =
-                entry.dirty_since.is_some_and(|since| now >= since.saturating_add(self.options.stall_after));
-            if entry.expires.is_some_and(|expires| now >= expires) {
-                core.end(index, ByeReason::Expired, 0, now, marked);
-            } else if stalled && entry.heartbeats {
-                core.end(index, ByeReason::Stalled, 0, now, marked);
+            let dirty = entry.ticket.signal.is_dirty();
+            let dirty_since = if dirty { entry.dirty_since.get().min(now) } else { Millis::MAX };
+            entry.dirty_since = Short::new(dirty_since);
+            let stalled = now >= dirty_since.saturating_add(self.options.stall_after);
+            if now >= entry.expires.get() {
+                core.end(index as u32, ByeReason::Expired, 0, now, marked);
+            } else if stalled && entry.kind.is_stream() {
+                core.end(index as u32, ByeReason::Stalled, 0, now, marked);
             } else {
                 marked.lag = marked.lag.max(entry.lag(dirty, dispatched, now));
-                let beats = entry.heartbeats && now >= entry.next_beat;
+                let beats = entry.kind.is_stream() && now >= entry.next_beat.get();
                 entry.session.heartbeat_due |= beats;
-                let lags_no_more = entry.session.lags_until.is_some_and(|until| now >= until);
-                if (beats || lags_no_more) && entry.signal.mark() {
-                    marked.signals.push(entry.signal.clone());
+                let lags_no_more = entry.session.lags_until().is_some_and(|until| now >= until);
+                if (beats || lags_no_more) && entry.ticket.signal.mark() {
+                    marked.woken.push(entry.ticket.clone());
                 }
             }
         }
@@ -492,17 +491,14 @@ impl Board {
         let indexes: Vec<_> = core.sessions.iter().map(|(index, _)| index).collect();
         for index in indexes {
             let retry = 1000 + core.rng.u64(0..=spread);
-            core.end(index, ByeReason::Shutdown, retry as u32, now, &mut marked);
+            core.end(index as u32, ByeReason::Shutdown, retry as u32, now, &mut marked);
         }
         marked
     }
 
     /// The runtimes that sessions run on, each once. Looked for when the task lost its own, which is rare.
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
-        let core = self.core.lock();
-        let mut seen = HashSet::new();
-        let runtimes = core.sessions.iter().filter_map(|(_, entry)| entry.runtime.as_ref());
-        runtimes.filter(|runtime| seen.insert(runtime.id())).cloned().collect()
+        self.core.lock().runtimes.handles().cloned().collect()
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -4,49 +4,55 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
-use tokio::runtime::Handle;
 
 use super::SessionInfo;
-use super::board::Seat;
-use super::signal::{ByeReason, Signal};
+use super::board::{BoardOptions, Seat};
+use super::runtimes::Runtimes;
+use super::session::Kind;
+use super::short::Short;
+use super::signal::ByeReason;
+use super::ticket::Ticket;
 use crate::proto::{
-    Appended, Attendance, Attended, Follow, Left, Millis, Replay, Retention, Session, TopicId, TopicName,
+    Appended, Attendance, Attended, Follow, Left, Millis, Names, Replay, Retention, Session, TopicId,
+    TopicName,
 };
 use crate::{Channel, Cursor};
 
+/// What is kept of a session. There may be a million of them: what is rare stands elsewhere.
 pub(super) struct Entry {
     pub(super) session: Session,
-    pub(super) signal: Arc<Signal>,
-    pub(super) info: Arc<SessionInfo>,
-    pub(super) runtime: Option<Handle>,
-    pub(super) heartbeats: bool,
-    pub(super) next_beat: Millis,
-    pub(super) expires: Option<Millis>,
+    pub(super) ticket: Arc<Ticket>,
+    /// Of [`Runtimes`].
+    pub(super) runtime: u32,
+    pub(super) kind: Kind,
+    pub(super) next_beat: Short,
+    pub(super) expires: Short,
     /// Since when it is known to be woken and not polled.
-    pub(super) dirty_since: Option<Millis>,
-    /// Where it stands among those that wait.
-    pub(super) waits_for: Option<u64>,
-    pub(super) opened: Millis,
+    pub(super) dirty_since: Short,
+    pub(super) opened: Short,
     /// Its last read was cut, and there is more.
     pub(super) behind: bool,
     /// Where dispatch was when the session was last seen asleep, with nothing to read.
-    pub(super) asleep_at: u64,
+    pub(super) asleep_at: Short,
 }
 
 pub(super) struct Core {
     pub(super) retention: Retention,
     pub(super) sessions: Slab<Entry>,
+    pub(super) runtimes: Runtimes,
     pub(super) subscriptions: usize,
     /// Topics that wait for a sweep, each with the offset that queued it.
     pub(super) queue: VecDeque<(TopicId, u64)>,
     pub(super) sweep: Option<Sweep>,
     /// Sessions that wait for the tip to reach their cursor, by its offset.
-    pub(super) waiting: BTreeSet<(u64, usize)>,
+    pub(super) waiting: BTreeSet<(u64, u32)>,
     pub(super) attendance: Attendance,
     /// Presences with too many members to tell each change: the next tick does.
     pub(super) crowds: BTreeSet<TopicId>,
     /// How long a user whose last session closed is still there.
     pub(super) grace: Millis,
+    /// Whether somebody wants to know what a session followed when it ended.
+    pub(super) describes_ends: bool,
     pub(super) shut: bool,
     pub(super) rng: fastrand::Rng,
 }
@@ -67,11 +73,18 @@ pub(super) struct Attending<'a> {
     pub(super) info: Option<&'a Arc<serde_json::Value>>,
 }
 
+/// A session that is over.
+pub(crate) struct Ended {
+    pub(crate) seat: Seat,
+    /// For hooks, if there are any.
+    pub(crate) info: Option<SessionInfo>,
+}
+
 /// Sessions to wake, and those that ended without their own doing.
 #[derive(Default)]
 pub(crate) struct Marked {
-    pub(crate) signals: Vec<Arc<Signal>>,
-    pub(crate) ended: Vec<(Arc<SessionInfo>, ByeReason)>,
+    pub(crate) woken: Vec<Arc<Ticket>>,
+    pub(crate) ended: Vec<(Ended, ByeReason)>,
     /// Users that are no longer present.
     pub(crate) left: Vec<Left>,
     /// By how many events the slowest of the sessions that were looked after is behind.
@@ -88,54 +101,50 @@ impl Entry {
     /// By how many events the session is behind where dispatch is. Its place alone does not tell: one that sleeps
     /// has nothing to read, however far behind its place is; and one that was woken this moment is not late.
     pub(super) fn lag(&mut self, is_dirty: bool, dispatched: u64, now: Millis) -> u64 {
-        let lags = self.session.lags_until.is_some();
+        let lags = self.session.lags_until().is_some();
         if !is_dirty && !lags {
-            self.asleep_at = dispatched;
+            self.asleep_at = Short::new(dispatched);
         }
-        let unread = self.behind || self.dirty_since.is_some_and(|since| since < now);
-        if self.waits_for.is_some() || !(lags || unread) {
+        let unread = self.behind || self.dirty_since.get() < now;
+        if self.session.waits_for().is_some() || !(lags || unread) {
             return 0;
         }
-        dispatched.saturating_sub(self.session.position().max(self.asleep_at))
+        dispatched.saturating_sub(self.session.position().max(self.asleep_at.get()))
     }
 }
 
 impl Core {
-    pub(super) fn new(retention: Retention, grace: Millis, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(retention: Retention, options: &BoardOptions, rng: fastrand::Rng) -> Self {
         Core {
             retention,
             sessions: Slab::new(),
+            runtimes: Runtimes::default(),
             subscriptions: 0,
             queue: VecDeque::new(),
             sweep: None,
             waiting: BTreeSet::new(),
             attendance: Attendance::default(),
             crowds: BTreeSet::new(),
-            grace,
+            grace: options.grace,
+            describes_ends: options.describes_ends,
             shut: false,
             rng,
         }
     }
 
     pub(super) fn seated(&self, seat: &Seat) -> Option<&Entry> {
-        self.sessions.get(seat.index).filter(|entry| Arc::ptr_eq(&entry.signal, &seat.signal))
+        self.sessions.get(seat.index as usize).filter(|entry| Arc::ptr_eq(&entry.ticket, &seat.ticket))
     }
 
-    pub(super) fn subscribe(&mut self, session: &mut Session, index: usize, follow: &Follow) {
+    pub(super) fn subscribe(&mut self, session: &mut Session, index: u32, follow: &Follow) {
         let slot = session.subs.len() as u32;
-        let (topic, place) = self.retention.subscribe(&follow.name, index as u32, slot);
+        let (topic, place) = self.retention.subscribe(&follow.name, index, slot);
         session.follow(topic, place, follow.replay, &self.retention);
         self.subscriptions += 1;
     }
 
     /// Has the session of a channel's presence, and its user, if it has one, be present.
-    pub(super) fn join(
-        &mut self,
-        session: &mut Session,
-        index: usize,
-        channel: &Channel,
-        who: Attending<'_>,
-    ) {
+    pub(super) fn join(&mut self, session: &mut Session, index: u32, channel: &Channel, who: Attending<'_>) {
         let name = TopicName::Presence(channel.clone());
         self.subscribe(session, index, &Follow { name, replay: Replay::Retained });
         let fact = who.identity.and_then(|identity| self.attendance.enter(channel, identity, who.info));
@@ -174,10 +183,17 @@ impl Core {
     }
 
     /// The session leaves. Its user, if it was the last one's, is gone after the grace.
-    pub(super) fn remove(&mut self, index: usize, now: Millis) -> Entry {
-        let entry = self.sessions.remove(index);
+    pub(super) fn remove(&mut self, index: u32, now: Millis) -> Ended {
+        let entry = self.sessions.remove(index as usize);
+        self.runtimes.leave(entry.runtime);
         self.subscriptions -= entry.session.subs.len();
-        if let (Some(identity), 1..) = (&entry.info.identity, entry.session.presences) {
+        let identity = &entry.ticket.identity;
+        let info = self.describes_ends.then(|| {
+            let Names { channels, presence } = entry.session.names(&self.retention);
+            let id = entry.ticket.id(index).to_string();
+            SessionInfo { id, identity: identity.clone(), channels, presence }
+        });
+        if let (Some(identity), 1..) = (identity, entry.session.presences) {
             for sub in &entry.session.subs {
                 let name = self.retention.get(sub.topic).map(|topic| &topic.name);
                 if let Some(TopicName::Presence(channel)) = name {
@@ -186,31 +202,31 @@ impl Core {
             }
         }
         for sub in &entry.session.subs {
-            let Some(moved) = self.retention.unsubscribe(sub.topic, sub.place) else { continue };
+            let Some(moved) = self.retention.unsubscribe(sub.topic, sub.place()) else { continue };
             let other = self.sessions.get_mut(moved.session as usize);
             if let Some(theirs) = other.and_then(|other| other.session.subs.get_mut(moved.slot as usize)) {
-                theirs.place = sub.place;
+                theirs.move_to(sub.place());
             }
         }
-        if let Some(offset) = entry.waits_for {
-            self.waiting.remove(&(offset, index));
+        if let Some(cursor) = entry.session.waits_for() {
+            self.waiting.remove(&(cursor.offset, index));
         }
-        entry
+        Ended { seat: Seat { index, kind: entry.kind, ticket: entry.ticket }, info }
     }
 
     pub(super) fn end(
         &mut self,
-        index: usize,
+        index: u32,
         reason: ByeReason,
         retry_ms: u32,
         now: Millis,
         marked: &mut Marked,
     ) {
-        if self.sessions.contains(index) {
-            let entry = self.remove(index, now);
-            entry.signal.end(reason, retry_ms);
-            marked.signals.push(entry.signal);
-            marked.ended.push((entry.info, reason));
+        if self.sessions.contains(index as usize) {
+            let ended = self.remove(index, now);
+            ended.seat.ticket.signal.end(reason, retry_ms);
+            marked.woken.push(ended.seat.ticket.clone());
+            marked.ended.push((ended, reason));
         }
     }
 
@@ -219,7 +235,7 @@ impl Core {
         let Appended { topics, ended, signed_out } = appended;
         let mut marked = Marked::default();
         for index in ended {
-            self.end(index as usize, ByeReason::Grant, 0, now, &mut marked);
+            self.end(index, ByeReason::Grant, 0, now, &mut marked);
         }
         // Before what is behind them in the order: the first in the queue says how far dispatch is.
         for topic in topics {
@@ -278,12 +294,8 @@ impl Core {
         {
             let index = *index;
             self.waiting.pop_first();
-            if let Some(entry) = self.sessions.get_mut(index) {
-                entry.waits_for = None;
-                if entry.signal.mark() {
-                    marked.signals.push(entry.signal.clone());
-                }
-            }
+            let released = self.sessions.get(index as usize).filter(|entry| entry.ticket.signal.mark());
+            marked.woken.extend(released.map(|entry| entry.ticket.clone()));
         }
     }
 }

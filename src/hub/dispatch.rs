@@ -94,8 +94,8 @@ impl Shared {
                 return;
             }
         }
-        let mut signals = Vec::new();
-        while self.sweep(&mut signals) {}
+        let mut woken = Vec::new();
+        while self.sweep(&mut woken) {}
         self.flush(self.clock.now());
     }
 
@@ -105,10 +105,10 @@ impl Shared {
     }
 
     /// Marks and wakes a few sessions; true if there are more.
-    fn sweep(&self, signals: &mut Vec<Arc<super::Signal>>) -> bool {
-        let (done, more) = self.board.sweep(WAKES, signals);
+    fn sweep(&self, woken: &mut Vec<Arc<super::Ticket>>) -> bool {
+        let (done, more) = self.board.sweep(WAKES, woken);
         self.tell_dispatched(done);
-        signals.drain(..).for_each(|signal| signal.wake());
+        woken.drain(..).for_each(|ticket| ticket.signal.wake());
         more
     }
 }
@@ -119,9 +119,9 @@ async fn run(mut guard: Running) {
     let mut next_tick = shared.clock.now() + tick;
     let mut phase = 0;
     let mut lags = [0; PHASES];
-    let mut signals = Vec::with_capacity(WAKES);
+    let mut woken = Vec::with_capacity(WAKES);
     loop {
-        let mut more = shared.sweep(&mut signals);
+        let mut more = shared.sweep(&mut woken);
         let now = shared.clock.now();
         shared.flush(now);
         if now >= next_tick {

@@ -18,12 +18,10 @@ pub struct SessionInfo {
     pub id: String,
     /// The user; none for an anonymous one.
     pub identity: Option<Arc<str>>,
-    /// What it follows.
+    /// What it follows: at its end, also what it took up later.
     pub channels: Vec<Channel>,
-    /// Where it is present from the beginning.
+    /// Where it is present: at its end, also what it joined later.
     pub presence: Vec<Channel>,
-    pub(crate) hooks: Hooks,
-    pub(crate) span: SessionSpan,
 }
 
 /// The `tracing` span of a session, if somebody listens to it: `session`, at `debug`, with the session's name and

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use loom::future::block_on;
 use loom::thread;
 
-use super::Signal;
+use super::Ticket;
 use super::board::{Board, BoardOptions, Opening, Read, Seat};
 use super::core::Marked;
 use crate::log::{Record, RecordKind};
@@ -50,6 +50,7 @@ fn board() -> Arc<Board> {
         heartbeat: 1000,
         stall_after: 1 << 30,
         grace: 0,
+        describes_ends: false,
         wait: None,
     };
     Arc::new(Board::new(retention, options, 0))
@@ -65,13 +66,12 @@ fn open_as(board: &Board, identity: Option<&str>) -> Seat {
         identity: identity.map(Arc::from),
         presence: identity.map(|_| Channel::new("room").unwrap()).into_iter().collect(),
         attendee: None,
-        waits: true,
         follows: vec![Follow { name: TopicName::Everyone, replay: Replay::Retained }],
         start: Start::At(crate::Cursor { epoch: Epoch::from_random(1), offset: 0 }),
         granted_at: 0,
         expires_in: None,
         runtime: None,
-        heartbeats: true,
+        kind: super::Kind::Stream,
     };
     board.open(opening, 0).unwrap_or_else(|_| unreachable!("the board is open and has room"))
 }
@@ -91,9 +91,9 @@ fn append(board: &Board, offset: u64) -> bool {
 
 /// Marks and wakes one session; true if there is more.
 fn sweep(board: &Board) -> bool {
-    let mut signals: Vec<Arc<Signal>> = Vec::new();
-    let more = board.sweep(1, &mut signals).1;
-    signals.iter().for_each(|signal| signal.wake());
+    let mut woken: Vec<Arc<Ticket>> = Vec::new();
+    let more = board.sweep(1, &mut woken).1;
+    woken.iter().for_each(|ticket| ticket.signal.wake());
     more
 }
 
@@ -167,7 +167,7 @@ fn loom_a_heartbeat_acknowledges_nothing_unread() {
             move || {
                 let mut marked = Marked::default();
                 board.visit((0, 1), 0, 8, 2000, &mut marked);
-                marked.signals.iter().for_each(|signal| signal.wake());
+                marked.woken.iter().for_each(|ticket| ticket.signal.wake());
             }
         });
         let publisher = thread::spawn({
@@ -249,7 +249,7 @@ fn loom_who_is_there_is_told_of_a_join_and_of_a_leave() {
                 board.close(&bob, 0);
                 let mut marked = Marked::default();
                 board.visit((0, 1), 0, 8, 0, &mut marked);
-                marked.signals.iter().for_each(|signal| signal.wake());
+                marked.woken.iter().for_each(|ticket| ticket.signal.wake());
                 while sweep(&board) {}
             }
         });

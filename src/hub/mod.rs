@@ -22,8 +22,11 @@ mod outbox;
 mod pledge;
 mod publish;
 mod receipt;
+mod runtimes;
 mod session;
+mod short;
 mod signal;
+mod ticket;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,10 +35,11 @@ use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use board::Seat;
 pub(crate) use board::{Board, Closed, Read};
 pub use builder::Builder;
 pub(crate) use builder::Options;
-pub(crate) use core::Marked;
+pub(crate) use core::{Ended, Marked};
 pub use info::{Disconnect, SessionInfo, Stats};
 pub use observation::Observation;
 pub(crate) use observation::Seen;
@@ -44,9 +48,10 @@ pub use pledge::Pledge;
 pub(crate) use pledge::PledgeGuard;
 pub use publish::ChannelPublisher;
 pub use receipt::Receipt;
-pub(crate) use session::{Ask, HubSession, Kind};
+pub(crate) use session::{Ask, HubSession, Kind, Opened};
 pub use signal::ByeReason;
 pub(crate) use signal::Signal;
+pub(crate) use ticket::{SessionId, Ticket};
 
 use crate::emit::Emits;
 use crate::event::Readers;
@@ -101,7 +106,7 @@ pub(crate) struct Shared {
     task: dispatch::Task,
     dispatched: watch::Sender<Cursor>,
     /// Handlers that want to know of the end of their own streams, by session.
-    farewells: parking_lot::Mutex<HashMap<String, Vec<Farewell>>>,
+    farewells: parking_lot::Mutex<HashMap<SessionId, Vec<Farewell>>>,
     pub(crate) typists: parking_lot::Mutex<Typists>,
     pub(crate) metrics: Metrics,
 }
@@ -196,64 +201,64 @@ impl Shared {
         for Left { channel, identity, info } in &marked.left {
             Hub { shared: self.clone() }.observe_leave(channel, identity, info.clone());
         }
-        marked.signals.iter().for_each(|signal| signal.wake());
-        marked.ended.iter().for_each(|(info, reason)| self.closed(info, Disconnect::Bye(*reason)));
+        marked.woken.iter().for_each(|ticket| ticket.signal.wake());
+        marked.ended.iter().for_each(|(ended, reason)| self.closed(ended, Disconnect::Bye(*reason)));
     }
 
-    pub(crate) fn opened(self: &Arc<Self>, info: &SessionInfo) {
+    pub(crate) fn opened(self: &Arc<Self>, seat: &Seat, info: &SessionInfo) {
         self.metrics.opened();
         tracing::debug!(session = info.id, identity = info.identity.as_deref(), "session opened");
         if let Some(hook) = &self.options.on_connect {
-            guarded(Some(info), || hook(info));
+            guarded(Some(seat.id()), || hook(info));
         }
-        if let Some(why) = info.hooks.connected() {
-            self.disconnected(info, why);
+        if let Some(why) = seat.ticket.signal.hooks.connected() {
+            self.disconnected(seat, Some(info), why);
         }
     }
 
-    pub(crate) fn closed(self: &Arc<Self>, info: &SessionInfo, why: Disconnect) {
-        let _entered = info.span.enter();
-        let identity = info.identity.as_deref();
-        tracing::debug!(session = info.id, identity, reason = why.as_str(), "session closed");
+    pub(crate) fn closed(self: &Arc<Self>, Ended { seat, info }: &Ended, why: Disconnect) {
+        let _entered = seat.ticket.span.enter();
+        let identity = seat.ticket.identity.as_deref();
+        tracing::debug!(session = seat.id().to_string(), identity, reason = why.as_str(), "session closed");
         if let Some(identity) = identity {
             self.end_typing(identity);
         }
-        let due = info.hooks.closed(why);
+        let due = seat.ticket.signal.hooks.closed(why);
         if due.awaited {
-            let waiting = self.farewells.lock().remove(&info.id).unwrap_or_default();
-            waiting.into_iter().for_each(|farewell| guarded(Some(info), farewell));
+            let waiting = self.farewells.lock().remove(&seat.id()).unwrap_or_default();
+            waiting.into_iter().for_each(|farewell| guarded(Some(seat.id()), farewell));
         }
         if due.hook {
-            self.disconnected(info, why);
+            self.disconnected(seat, info.as_ref(), why);
         }
     }
 
     /// Calls back once the session is over, at once if it is.
-    pub(crate) fn await_end(&self, info: &SessionInfo, farewell: Farewell) {
+    pub(crate) fn await_end(&self, seat: &Seat, farewell: Farewell) {
         let over = {
             let mut farewells = self.farewells.lock();
-            if info.hooks.await_end() {
-                farewells.entry(info.id.clone()).or_default().push(farewell);
+            if seat.ticket.signal.hooks.await_end() {
+                farewells.entry(seat.id()).or_default().push(farewell);
                 return;
             }
             farewell
         };
-        guarded(Some(info), over);
+        guarded(Some(seat.id()), over);
     }
 
     /// Of one that was opened; what never was, is not told of.
-    fn disconnected(&self, info: &SessionInfo, why: Disconnect) {
+    fn disconnected(&self, seat: &Seat, info: Option<&SessionInfo>, why: Disconnect) {
         self.metrics.closed(why);
-        if let Some(hook) = &self.options.on_disconnect {
-            guarded(Some(info), || hook(info, why));
+        if let (Some(hook), Some(info)) = (&self.options.on_disconnect, info) {
+            guarded(Some(seat.id()), || hook(info, why));
         }
     }
 }
 
 /// Runs a hook of a session, if there is one. Its panic is its own.
-pub(crate) fn guarded(info: Option<&SessionInfo>, hook: impl FnOnce()) {
+pub(crate) fn guarded(session: Option<SessionId>, hook: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-        tracing::error!(session = info.map(|info| &*info.id), "a hook panicked");
+        tracing::error!(session = session.map(|id| id.to_string()), "a hook panicked");
     }
 }
 
@@ -332,7 +337,7 @@ impl Hub {
             places: Vec::new(),
             kind: Kind::Subscription,
         };
-        let (session, _) = self.shared.open(ask)?;
+        let session = self.shared.open(ask)?.session;
         Ok(Subscription::new(session, grant))
     }
 

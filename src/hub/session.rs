@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
-use super::{Disconnect, Farewell, SessionInfo, Shared, Signal};
+use super::{Disconnect, Farewell, SessionId, SessionInfo, Shared, Ticket};
 use crate::access::Place;
 use crate::proto::{Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
@@ -41,16 +41,34 @@ pub(crate) enum Kind {
     Subscription,
 }
 
+impl Kind {
+    pub(super) fn is_stream(self) -> bool {
+        self != Kind::Subscription
+    }
+}
+
 /// A session that is open. Dropping it closes it.
 pub(crate) struct HubSession {
     shared: Arc<Shared>,
     seat: Seat,
-    _places: Vec<Place>,
+    _places: Option<Box<Places>>,
+}
+
+/// What a session holds for as long as it lives.
+struct Places(#[allow(dead_code, reason = "it is there to be dropped")] Vec<Place>);
+
+/// A session that was opened.
+pub(crate) struct Opened {
+    pub(crate) session: HubSession,
+    /// The channels that the grant does not allow.
+    pub(crate) denied: Vec<Denied>,
+    /// Whom `on_connect` is told of.
+    pub(crate) info: SessionInfo,
 }
 
 impl Shared {
-    /// Opens a session for what is asked, as far as the grant allows; with the channels that it does not.
-    pub(crate) fn open(self: &Arc<Self>, ask: Ask) -> Result<(HubSession, Vec<Denied>), Closed> {
+    /// Opens a session for what is asked, as far as the grant allows.
+    pub(crate) fn open(self: &Arc<Self>, ask: Ask) -> Result<Opened, Closed> {
         ask.grant.log_faults();
         let max_scopes = self.options.scopes;
         if ask.grant.scopes.len() > max_scopes {
@@ -100,6 +118,16 @@ impl Shared {
             None if ask.kind == Kind::Subscription => None,
             None => Some(lifetime - self.board.draw(lifetime / 5)),
         };
+        let channels = follows.iter().filter_map(|follow| match &follow.name {
+            TopicName::Channel(channel) => Some(channel.clone()),
+            _ => None,
+        });
+        let mut info = SessionInfo {
+            id: String::new(),
+            identity: ask.grant.identity.clone(),
+            channels: channels.collect(),
+            presence: presence.clone(),
+        };
         let opening = Opening {
             identity: ask.grant.identity.clone(),
             follows,
@@ -110,25 +138,26 @@ impl Shared {
             granted_at: if ask.granted_at.epoch == tip.epoch { ask.granted_at.offset } else { 0 },
             expires_in,
             runtime: Handle::try_current().ok(),
-            heartbeats: ask.kind != Kind::Subscription,
-            waits: !is_own,
+            kind: ask.kind,
         };
         let seat = self.board.open(opening, self.clock.now())?;
         // The guard before the hook: whatever the hook does, the session closes.
-        let session = HubSession { shared: self.clone(), seat, _places: ask.places };
+        info.id = seat.id().to_string();
+        let places = (!ask.places.is_empty()).then(|| Box::new(Places(ask.places)));
+        let session = HubSession { shared: self.clone(), seat, _places: places };
         self.kick();
-        let info = session.info();
-        info.span.open(&info.id, info.identity.as_deref());
-        let entered = info.span.enter();
+        let span = &session.ticket().span;
+        span.open(&info.id, info.identity.as_deref());
+        let entered = span.enter();
         if !is_own {
-            session.announce();
+            session.announce(&info);
         }
         if !denied.is_empty() {
             let identity = info.identity.as_deref();
             self.audit(&Audit::Denied { channels: &denied, identity });
         }
         drop(entered);
-        Ok((session, denied))
+        Ok(Opened { session, denied, info })
     }
 
     /// A channel that was asked for, if it may be followed.
@@ -165,8 +194,8 @@ impl Shared {
 
 impl HubSession {
     /// It is open now: calls `on_connect`.
-    pub(crate) fn announce(&self) {
-        self.shared.opened(&self.seat.info);
+    pub(crate) fn announce(&self, info: &SessionInfo) {
+        self.shared.opened(&self.seat, info);
     }
 
     /// Whether it resumed without a hole; if not, it begins here, and what was before is nobody's matter: whoever
@@ -176,15 +205,15 @@ impl HubSession {
     }
 
     pub(crate) fn await_end(&self, farewell: Farewell) {
-        self.shared.await_end(&self.seat.info, farewell);
+        self.shared.await_end(&self.seat, farewell);
     }
 
-    pub(crate) fn signal(&self) -> &Arc<Signal> {
-        &self.seat.signal
+    pub(crate) fn ticket(&self) -> &Arc<Ticket> {
+        &self.seat.ticket
     }
 
-    pub(crate) fn info(&self) -> &SessionInfo {
-        &self.seat.info
+    pub(crate) fn id(&self) -> SessionId {
+        self.seat.id()
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -211,11 +240,11 @@ impl HubSession {
 
     /// Has the next poll read, whether dispatch came by or not.
     pub(crate) fn look(&self) {
-        self.seat.signal.mark();
+        self.seat.ticket.signal.mark();
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
-        let _entered = self.info().span.enter();
+        let _entered = self.seat.ticket.span.enter();
         let read = self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now());
         if let Poll::Ready(Read::Batch(batch)) = &read {
             self.shared.metrics.read(batch);
@@ -236,14 +265,20 @@ impl From<Closed> for crate::SubscribeError {
 
 impl std::fmt::Debug for HubSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.info().fmt(f)
+        let identity = &self.seat.ticket.identity;
+        let (id, kind) = (self.id(), self.seat.kind);
+        f.debug_struct("HubSession")
+            .field("id", &id)
+            .field("kind", &kind)
+            .field("identity", identity)
+            .finish_non_exhaustive()
     }
 }
 
 impl Drop for HubSession {
     fn drop(&mut self) {
-        if let Some(info) = self.shared.board.close(&self.seat, self.shared.clock.now()) {
-            self.shared.closed(&info, Disconnect::Closed);
+        if let Some(ended) = self.shared.board.close(&self.seat, self.shared.clock.now()) {
+            self.shared.closed(&ended, Disconnect::Closed);
         }
     }
 }

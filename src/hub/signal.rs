@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use super::info::Hooks;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Mutex, Ordering};
 
 /// Why a stream ends.
@@ -56,6 +57,7 @@ pub(crate) struct Signal {
     dirty: AtomicBool,
     /// 0, or the code of a [`ByeReason`].
     ended: AtomicU8,
+    pub(super) hooks: Hooks,
     retry_ms: AtomicU32,
     waker: Mutex<Option<Waker>>,
 }
@@ -66,6 +68,7 @@ impl Signal {
         Signal {
             dirty: AtomicBool::new(true),
             ended: AtomicU8::new(0),
+            hooks: Hooks::default(),
             retry_ms: AtomicU32::new(0),
             waker: Mutex::new(None),
         }

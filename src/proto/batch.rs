@@ -45,7 +45,15 @@ pub(crate) enum Opening {
         id: Option<Cursor>,
         resumed: bool,
         spread_ms: u64,
+        names: Box<Names>,
     },
+}
+
+/// What a session follows, and where it is present.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) presence: Vec<Channel>,
 }
 
 /// Something was missed.

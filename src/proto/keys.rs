@@ -39,10 +39,6 @@ impl KeyLog {
         self.keys.is_empty()
     }
 
-    pub(crate) fn clear(&mut self) {
-        *self = KeyLog::default();
-    }
-
     pub(crate) fn insert(&mut self, key: &QueryKey, offset: u64, origin: Option<Origin>) {
         let change = match self.remove(key) {
             Some(known) if origin.is_some() && known.origin == origin => Change { last: offset, ..known },

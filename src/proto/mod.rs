@@ -23,7 +23,7 @@ mod roster;
 mod session;
 mod topic;
 
-pub(crate) use batch::{Batch, GapNotice, Opening, Stretch};
+pub(crate) use batch::{Batch, GapNotice, Names, Opening, Stretch};
 pub(crate) use floors::Floors;
 pub(crate) use keys::KeyLog;
 pub(crate) use messages::{Joins, Messages};
@@ -36,6 +36,12 @@ pub(crate) use topic::{EVERYONE, Subscriber, Topic, TopicId, TopicName};
 
 /// Milliseconds on the hub's clock.
 pub(crate) type Millis = u64;
+
+/// By how many a list of so many grows. One that doubles is half empty right after it grew, and of the longest
+/// ones that is most of what a hub holds.
+pub(crate) fn growth(len: usize) -> usize {
+    len.clamp(4, (len / 8).max(1024))
+}
 
 /// Over how many milliseconds `audience` clients should spread their refetches, so that the app sees at most
 /// `per_second` of them: nothing up to 100 clients, at most 10 s.

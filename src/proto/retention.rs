@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::topic::Kept;
 use super::{
     Attended, EVERYONE, Floors, Joins, KeyLog, Messages, Millis, Posted, PresenceLimits, Ring, Roster,
-    Stretch, Subscriber, Topic, TopicId, TopicName,
+    Stretch, Subscriber, Topic, TopicId, TopicName, growth,
 };
 use crate::channel::Keep;
 use crate::log::{Record, RecordKind};
@@ -179,6 +180,7 @@ impl Retention {
                     let cap = self.limits.keys;
                     self.write(id, offset, now, |topic| {
                         if let Kept::Keys(log) = &mut topic.kept {
+                            let log = log.get_or_insert_default();
                             keys.iter().for_each(|key| log.insert(key, offset, *origin));
                             log.compact(cap);
                         }
@@ -310,6 +312,9 @@ impl Retention {
     pub(crate) fn subscribe(&mut self, name: &TopicName, session: u32, slot: u32) -> (TopicId, u32) {
         let id = self.topic(name);
         let subscribers = &mut self.topics[id as usize].subscribers;
+        if subscribers.len() == subscribers.capacity() {
+            subscribers.reserve_exact(growth(subscribers.len()));
+        }
         subscribers.push(Subscriber { session, slot });
         (id, subscribers.len() as u32 - 1)
     }
@@ -320,7 +325,7 @@ impl Retention {
         topic.subscribers.swap_remove(place as usize);
         let moved = topic.subscribers.get(place as usize).copied();
         if topic.subscribers.len() * 4 < topic.subscribers.capacity() {
-            topic.subscribers.shrink_to(topic.subscribers.len() * 2);
+            topic.subscribers.grow(topic.subscribers.len() * 2);
         }
         self.free_if_unused(id);
         moved
@@ -375,7 +380,7 @@ impl Retention {
             return *id;
         }
         let kept = match name {
-            TopicName::Everyone | TopicName::Scope(_) => Kept::Keys(KeyLog::default()),
+            TopicName::Everyone | TopicName::Scope(_) => Kept::Keys(None),
             TopicName::Channel(channel) => Kept::Ring(Ring::new(self.policies.of(channel).keep)),
             TopicName::Presence(_) => Kept::Roster(Box::new(Roster::new(self.limits.presence))),
             TopicName::Identity(_) => Kept::Nothing,
@@ -387,9 +392,12 @@ impl Retention {
             last: 0,
             touched: 0,
             floor,
-            subscribers: Vec::new(),
+            subscribers: SmallVec::new(),
             queued: false,
         };
+        if self.topics.len() == self.topics.capacity() {
+            self.topics.reserve_exact(growth(self.topics.len()));
+        }
         let id = self.topics.insert(topic) as TopicId;
         self.by_name.insert(name.clone(), id);
         id

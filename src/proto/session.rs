@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::topic::Kept;
 use super::{
-    Batch, GapNotice, Messages, Millis, Opening, Posted, Retention, Stretch, Topic, TopicId, TopicName,
-    spread_ms,
+    Batch, GapNotice, Messages, Millis, Names, Opening, Posted, Retention, Stretch, Topic, TopicId,
+    TopicName, spread_ms,
 };
 use crate::channel::Keep;
 use crate::key::collapse;
@@ -53,69 +55,123 @@ pub(crate) struct ReadLimits {
     pub(crate) sessions: usize,
 }
 
-/// A topic in a session's list.
+/// A topic in a session's list. There are many of them, so that two flags stand in the upper bits of the place.
 pub(crate) struct Sub {
     pub(crate) topic: TopicId,
-    /// Where the session stands in the topic's list.
-    pub(crate) place: u32,
+    place: u32,
     /// Nothing up to here is due: an offset; of a presence, a version of its roster.
     from: u64,
+}
+
+impl Sub {
     /// Nothing of what was before is due, at any time.
-    live: bool,
+    const LIVE: u32 = 1 << 31;
     /// The current value is due, if it is a `latest` channel: when the session opens, also with a cursor
     /// that is past it (the client may have switched its channels, or was cut before it came), and after a
     /// gap that covers everything.
-    wants_current: bool,
+    const WANTS_CURRENT: u32 = 1 << 30;
+    const FLAGS: u32 = Self::LIVE | Self::WANTS_CURRENT;
+
+    fn new(topic: TopicId, place: u32, from: u64, live: bool) -> Self {
+        debug_assert_eq!(place & Self::FLAGS, 0, "no list is as long as that");
+        let flags = if live { Self::FLAGS } else { Self::WANTS_CURRENT };
+        Sub { topic, place: place | flags, from }
+    }
+
+    /// Where the session stands in the topic's list.
+    pub(crate) fn place(&self) -> u32 {
+        self.place & !Self::FLAGS
+    }
+
+    pub(crate) fn move_to(&mut self, place: u32) {
+        self.place = (self.place & Self::FLAGS) | place;
+    }
+
+    fn is_live(&self) -> bool {
+        self.place & Self::LIVE != 0
+    }
+
+    fn wants_current(&self) -> bool {
+        self.place & Self::WANTS_CURRENT != 0
+    }
+
+    fn want_current(&mut self, is_due: bool) {
+        self.place =
+            if is_due { self.place | Self::WANTS_CURRENT } else { self.place & !Self::WANTS_CURRENT };
+    }
 }
 
+#[derive(Clone, Copy)]
 enum Stage {
-    /// The cursor is ahead of the tip; over a broker this node may catch up.
-    Waiting {
-        cursor: Cursor,
-        until: Millis,
-        greeted: bool,
-    },
-    /// It is known where the session stands; `hello` is due.
+    /// It is known where the session stands; `hello` is due, with the position as its id or without one.
     Placed {
-        id: Option<u64>,
+        has_id: bool,
         resumed: bool,
     },
     Open,
 }
 
-/// One subscriber's place in the order of events. All that it may see up to `position` was written, or a gap
-/// that covers it.
-pub(crate) struct Session {
-    position: u64,
-    /// Revalidations are written up to here. Ahead of `position` while a bound holds messages back, so that
-    /// keys are not sent again with each stretch; a client that returns starts from `position` for both.
+/// The cursor is ahead of the tip; over a broker this node may catch up.
+struct Waiting {
+    cursor: Cursor,
+    until: Millis,
+    greeted: bool,
+}
+
+/// What there is to know of a session while something is out of the ordinary: of most there is nothing.
+#[derive(Default)]
+struct Hitch {
+    waiting: Option<Waiting>,
+    /// Revalidations are written up to here, if that is ahead of the position: while a bound holds messages back,
+    /// so that keys are not sent again with each stretch. A client that returns starts from the position for both.
     keys_through: u64,
-    stage: Stage,
     /// A gap that covers everything is due.
     owes: Option<GapReason>,
     /// Channels followed without replay in which something happened while the session was away.
     missed: Vec<Channel>,
     last_gap: Option<Millis>,
     /// Till when it lags, because it may not tell a gap again yet (PROTOCOL R5).
-    pub(crate) lags_until: Option<Millis>,
+    lags_until: Option<Millis>,
+}
+
+impl Hitch {
+    /// Whether it says nothing any more about a session that stands here.
+    fn is_over(&self, position: u64, now: Millis, gap_every: Millis) -> bool {
+        self.waiting.is_none()
+            && self.keys_through <= position
+            && self.owes.is_none()
+            && self.missed.is_empty()
+            && self.lags_until.is_none()
+            && self.may_tell(now, gap_every)
+    }
+
+    fn may_tell(&self, now: Millis, gap_every: Millis) -> bool {
+        self.last_gap.is_none_or(|last| now >= last.saturating_add(gap_every))
+    }
+}
+
+/// One subscriber's place in the order of events. All that it may see up to `position` was written, or a gap
+/// that covers it.
+pub(crate) struct Session {
+    position: u64,
+    hitch: Option<Box<Hitch>>,
+    stage: Stage,
     pub(crate) heartbeat_due: bool,
-    pub(crate) subs: Vec<Sub>,
+    /// In place, where they are two or fewer.
+    pub(crate) subs: SmallVec<[Sub; 2]>,
     /// How many of them are presences.
     pub(crate) presences: u32,
 }
 
 impl Session {
-    pub(crate) fn new() -> Self {
+    /// With room for so many topics, and no more.
+    pub(crate) fn new(topics: usize) -> Self {
         Session {
             position: 0,
-            keys_through: 0,
+            hitch: None,
             stage: Stage::Open,
-            owes: None,
-            missed: Vec::new(),
-            last_gap: None,
-            lags_until: None,
             heartbeat_due: false,
-            subs: Vec::new(),
+            subs: SmallVec::with_capacity(topics),
             presences: 0,
         }
     }
@@ -126,10 +182,16 @@ impl Session {
 
     /// The cursor that it waits for this node to reach.
     pub(crate) fn waits_for(&self) -> Option<Cursor> {
-        match self.stage {
-            Stage::Waiting { cursor, .. } => Some(cursor),
-            _ => None,
-        }
+        Some(self.hitch.as_ref()?.waiting.as_ref()?.cursor)
+    }
+
+    /// Till when it lags, because it may not tell a gap again yet (PROTOCOL R5).
+    pub(crate) fn lags_until(&self) -> Option<Millis> {
+        self.hitch.as_ref()?.lags_until
+    }
+
+    fn hitch(&mut self) -> &mut Hitch {
+        self.hitch.get_or_insert_default()
     }
 
     /// Follows a topic. The session stands in the topic's list already: it registers first and reads the tip
@@ -149,7 +211,7 @@ impl Session {
             Replay::Since(cursor) if !ephemeral => cursor.offset,
             _ => retention.tip(),
         };
-        self.subs.push(Sub { topic, place, from, live: replay == Replay::Live, wants_current: true });
+        self.subs.push(Sub::new(topic, place, from, replay == Replay::Live));
     }
 
     /// The topic followed last is heard from now on, with its current value if it keeps one: the session may
@@ -167,6 +229,19 @@ impl Session {
         }
     }
 
+    /// What it follows and where it is present, by name.
+    pub(crate) fn names(&self, retention: &Retention) -> Names {
+        let mut names = Names::default();
+        for topic in self.subs.iter().filter_map(|sub| retention.get(sub.topic)) {
+            match &topic.name {
+                TopicName::Channel(channel) => names.channels.push(channel.clone()),
+                TopicName::Presence(channel) => names.presence.push(channel.clone()),
+                _ => {}
+            }
+        }
+        names
+    }
+
     /// Takes its place, after it followed its topics. With `wait_until`, a cursor ahead of the tip waits.
     pub(crate) fn start(
         &mut self,
@@ -179,13 +254,13 @@ impl Session {
         let strange = match start {
             Start::Fresh => {
                 self.move_to(tip);
-                self.stage = Stage::Placed { id: Some(tip), resumed: false };
+                self.stage = Stage::Placed { has_id: true, resumed: false };
                 return;
             }
             Start::At(cursor) if cursor.epoch != retention.epoch() => GapReason::Unknown,
             Start::At(cursor) if cursor.offset > tip => match wait_until {
                 Some(until) => {
-                    self.stage = Stage::Waiting { cursor, until, greeted: false };
+                    self.hitch().waiting = Some(Waiting { cursor, until, greeted: false });
                     return;
                 }
                 None => GapReason::Ahead,
@@ -193,28 +268,28 @@ impl Session {
             Start::At(cursor) if cursor.offset < identity_floor => GapReason::Grant,
             Start::At(cursor) => {
                 self.move_to(cursor.offset);
-                self.stage = Stage::Placed { id: Some(cursor.offset), resumed: true };
+                self.stage = Stage::Placed { has_id: true, resumed: true };
                 self.find_missed(retention);
                 return;
             }
             Start::Strange => GapReason::Unknown,
         };
         self.move_to(tip);
-        self.owes = Some(strange);
-        self.stage = Stage::Placed { id: None, resumed: false };
+        self.hitch().owes = Some(strange);
+        self.stage = Stage::Placed { has_id: false, resumed: false };
     }
 
     /// Whether a session that has not read yet resumed without a hole. If not, it begins at the tip and owes
     /// nothing: whoever opened it tells what was before by other means.
     pub(crate) fn resume_whole(&mut self, retention: &Retention) -> bool {
         let resumed = matches!(self.stage, Stage::Placed { resumed: true, .. });
-        if resumed && self.missed.is_empty() && self.find_holes(retention).is_empty() && self.owes.is_none() {
+        let mut hitch = self.hitch.take().unwrap_or_default();
+        let has_holes = !self.find_holes(&mut hitch, retention).is_empty();
+        if resumed && !has_holes && hitch.missed.is_empty() && hitch.owes.is_none() {
             return true;
         }
-        self.owes = None;
-        self.missed.clear();
         self.move_to(retention.tip());
-        self.stage = Stage::Placed { id: Some(self.position), resumed: false };
+        self.stage = Stage::Placed { has_id: true, resumed: false };
         false
     }
 
@@ -222,35 +297,41 @@ impl Session {
     pub(crate) fn reset(&mut self, retention: &Retention) {
         self.subs.iter_mut().for_each(|sub| sub.from = 0);
         self.move_to(retention.tip());
-        self.missed.clear();
-        match self.stage {
-            Stage::Waiting { .. } => {}
-            Stage::Placed { .. } => {
-                self.stage = Stage::Placed { id: None, resumed: false };
-                self.owes = Some(GapReason::Epoch);
-            }
-            Stage::Open => self.owes = Some(GapReason::Epoch),
+        if let Some(hitch) = &mut self.hitch {
+            hitch.keys_through = 0;
+            hitch.missed.clear();
         }
+        if self.waits_for().is_some() {
+            return;
+        }
+        if let Stage::Placed { has_id, resumed } = &mut self.stage {
+            (*has_id, *resumed) = (false, false);
+        }
+        self.hitch().owes = Some(GapReason::Epoch);
     }
 
     fn cursor(&self, retention: &Retention) -> Cursor {
         Cursor { epoch: retention.epoch(), offset: self.position }
     }
 
+    /// Revalidations and messages are written up to here.
     fn move_to(&mut self, offset: u64) {
         self.position = offset;
-        self.keys_through = offset;
     }
 
     /// A channel followed without replay cannot give a returning session what it missed, but says that it did.
     fn find_missed(&mut self, retention: &Retention) {
-        for sub in self.subs.iter().filter(|sub| sub.live) {
+        let mut missed = Vec::new();
+        for sub in self.subs.iter().filter(|sub| sub.is_live()) {
             let Some(topic) = retention.get(sub.topic) else { continue };
             let Kept::Ring(ring) = &topic.kept else { continue };
             let TopicName::Channel(channel) = &topic.name else { continue };
             if ring.is_promised() && topic.last.max(retention.floor(topic)) > self.position {
-                self.missed.push(channel.clone());
+                missed.push(channel.clone());
             }
+        }
+        if !missed.is_empty() {
+            self.hitch().missed = missed;
         }
     }
 
@@ -263,49 +344,64 @@ impl Session {
         now: Millis,
     ) -> Batch {
         let mut batch = Batch { heartbeat: std::mem::take(&mut self.heartbeat_due), ..Batch::default() };
-        if !self.know_place(retention, identity, now, &mut batch) {
-            return batch;
+        if self.know_place(retention, identity, now, &mut batch) {
+            let mut hitch = self.hitch.take().map_or_else(Hitch::default, |hitch| *hitch);
+            self.read_on(&mut hitch, retention, identity, limits, now, &mut batch);
+            self.hitch = (!hitch.is_over(self.position, now, limits.gap_every)).then(|| Box::new(hitch));
         }
+        batch
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn read_on(
+        &mut self,
+        hitch: &mut Hitch,
+        retention: &mut Retention,
+        identity: Option<&str>,
+        limits: &ReadLimits,
+        now: Millis,
+        batch: &mut Batch,
+    ) {
         // Only the tip as it was *before* reading may be acknowledged, and only once the reading up to it is
         // written whole (R1). Everything below reads up to this one.
         let tip = retention.tip();
-        self.open(&mut batch, retention, limits);
+        self.open(batch, retention, limits);
         if self.presences > 0 {
-            self.read_presence(retention, &limits.stretch, now, &mut batch);
+            self.read_presence(retention, &limits.stretch, now, batch);
         }
-        let holes = self.find_holes(retention);
-        let may_tell = self.last_gap.is_none_or(|last| now >= last.saturating_add(limits.gap_every));
-        let owes_any = self.owes.is_some() || !holes.is_empty() || !self.missed.is_empty();
-        self.lags_until = match self.last_gap {
-            Some(last) if owes_any && !may_tell => Some(last.saturating_add(limits.gap_every)),
+        let holes = self.find_holes(hitch, retention);
+        let owes_any = hitch.owes.is_some() || !holes.is_empty() || !hitch.missed.is_empty();
+        hitch.lags_until = match hitch.last_gap {
+            Some(last) if owes_any && !hitch.may_tell(now, limits.gap_every) => {
+                Some(last.saturating_add(limits.gap_every))
+            }
             _ => None,
         };
-        if let Some(reason) = self.owes {
-            if self.lags_until.is_none() {
-                self.tell_whole_gap(reason, retention, identity, limits, now, &mut batch);
+        if let Some(reason) = hitch.owes {
+            if hitch.lags_until.is_none() {
+                self.tell_whole_gap(hitch, reason, retention, identity, limits, now, batch);
             }
-            return batch;
+            return;
         }
         // Revalidations are read also while the session lags: they need no id.
-        self.read_keys(retention, limits, &mut batch);
-        self.keys_through = tip;
-        if self.lags_until.is_some() {
-            return batch;
+        self.read_keys(hitch, retention, limits, batch);
+        hitch.keys_through = tip;
+        if hitch.lags_until.is_some() {
+            return;
         }
         if owes_any {
-            self.tell_gap(&holes, retention, limits, now, &mut batch);
+            self.tell_gap(hitch, &holes, retention, limits, now, batch);
         }
-        self.read_current(retention, identity, &limits.stretch, &mut batch);
+        self.read_current(retention, identity, &limits.stretch, batch);
         if batch.more {
-            return batch; // messages come behind all of them
+            return; // messages come behind all of them
         }
-        self.read_messages(retention, identity, &limits.stretch, &mut batch);
+        self.read_messages(retention, identity, &limits.stretch, batch);
         self.position = match batch.messages.last() {
             Some(last) if batch.more => last.offset,
             _ => tip,
         };
         batch.cursor = Some(self.cursor(retention));
-        batch
     }
 
     /// Finds out where the session stands, if it does not know. False while it waits.
@@ -316,38 +412,41 @@ impl Session {
         now: Millis,
         batch: &mut Batch,
     ) -> bool {
-        let Stage::Waiting { cursor, until, greeted } = &mut self.stage else { return true };
+        let waiting = self.hitch.as_mut().and_then(|hitch| hitch.waiting.take());
+        let Some(Waiting { cursor, until, greeted }) = waiting else { return true };
         let caught_up = cursor.epoch != retention.epoch() || cursor.offset <= retention.tip();
-        if !caught_up && now < *until {
-            if !std::mem::replace(greeted, true) {
+        if !caught_up && now < until {
+            if !greeted {
                 batch.opening = Some(Opening::Waiting);
             }
+            self.hitch().waiting = Some(Waiting { cursor, until, greeted: true });
             return false;
         }
-        let cursor = *cursor;
         self.start(Start::At(cursor), retention.identity_floor(identity), None, retention);
         true
     }
 
     fn open(&mut self, batch: &mut Batch, retention: &Retention, limits: &ReadLimits) {
-        let Stage::Placed { id, resumed } = self.stage else { return };
+        let Stage::Placed { has_id, resumed } = self.stage else { return };
         // A fresh session is a person who waits for a page; one that could not resume is one of many.
-        let spread_ms = if id.is_some() { 0 } else { spread_ms(limits.sessions, limits.refetches_per_s) };
-        let id = id.map(|offset| Cursor { epoch: retention.epoch(), offset });
-        batch.opening = Some(Opening::Hello { id, resumed, spread_ms });
+        let spread_ms = if has_id { 0 } else { spread_ms(limits.sessions, limits.refetches_per_s) };
+        let id = has_id.then(|| self.cursor(retention));
+        let names = Box::new(self.names(retention));
+        batch.opening = Some(Opening::Hello { id, resumed, spread_ms, names });
         self.stage = Stage::Open;
     }
 
     /// The topics that forgot something which this session has not read. A hole in revalidations concerns
     /// everything, so that one is owed at once.
-    fn find_holes(&mut self, retention: &Retention) -> Vec<usize> {
+    fn find_holes(&self, hitch: &mut Hitch, retention: &Retention) -> Vec<usize> {
+        let keys_through = hitch.keys_through.max(self.position);
         let mut holes = Vec::new();
         for (index, sub) in self.subs.iter().enumerate() {
             let Some(topic) = retention.get(sub.topic) else { continue };
             let floor = retention.floor(topic);
             match &topic.kept {
-                Kept::Keys(_) if floor > self.keys_through.max(sub.from) => {
-                    self.owes.get_or_insert(GapReason::Evicted);
+                Kept::Keys(_) if floor > keys_through.max(sub.from) => {
+                    hitch.owes.get_or_insert(GapReason::Evicted);
                 }
                 Kept::Ring(ring) if ring.is_promised() && floor > self.position.max(sub.from) => {
                     holes.push(index);
@@ -358,8 +457,10 @@ impl Session {
         holes
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn tell_whole_gap(
         &mut self,
+        hitch: &mut Hitch,
         reason: GapReason,
         retention: &Retention,
         identity: Option<&str>,
@@ -369,24 +470,25 @@ impl Session {
     ) {
         let spread_ms = spread_ms(limits.sessions, limits.refetches_per_s);
         batch.gap = Some(GapNotice { reason, channels: None, spread_ms });
-        self.owes = None;
-        self.missed.clear();
-        self.last_gap = Some(now);
+        hitch.owes = None;
+        hitch.missed.clear();
+        hitch.last_gap = Some(now);
         self.move_to(retention.tip());
-        self.subs.iter_mut().for_each(|sub| sub.wants_current = true);
+        self.subs.iter_mut().for_each(|sub| sub.want_current(true));
         self.read_current(retention, identity, &limits.stretch, batch);
         batch.cursor = Some(self.cursor(retention));
     }
 
     fn tell_gap(
         &mut self,
+        hitch: &mut Hitch,
         holes: &[usize],
         retention: &Retention,
         limits: &ReadLimits,
         now: Millis,
         batch: &mut Batch,
     ) {
-        let mut channels = std::mem::take(&mut self.missed);
+        let mut channels = std::mem::take(&mut hitch.missed);
         let mut audience = 0;
         for &hole in holes {
             let sub = &mut self.subs[hole];
@@ -400,21 +502,22 @@ impl Session {
         }
         let spread_ms = spread_ms(audience, limits.refetches_per_s);
         batch.gap = Some(GapNotice { reason: GapReason::Evicted, channels: Some(channels), spread_ms });
-        self.last_gap = Some(now);
+        hitch.last_gap = Some(now);
     }
 
     /// The union of the keys that are new, over all topics of the session: one event, whatever the number of
     /// scopes that heard.
-    fn read_keys(&self, retention: &Retention, limits: &ReadLimits, batch: &mut Batch) {
+    fn read_keys(&self, hitch: &Hitch, retention: &Retention, limits: &ReadLimits, batch: &mut Batch) {
+        let keys_through = hitch.keys_through.max(self.position);
         let mut union: BTreeMap<&QueryKey, Option<Origin>> = BTreeMap::new();
         let mut audience = 0;
         let mut read = 0;
         batch.keys_spread_ms = spread_ms(limits.sessions, limits.refetches_per_s);
-        for topic in self.topics(retention, self.keys_through) {
+        for topic in self.topics(retention, keys_through) {
             let Kept::Keys(log) = &topic.kept else { continue };
             audience += topic.subscribers.len();
             batch.keys_at = Some(batch.keys_at.map_or(topic.touched, |at| at.min(topic.touched)));
-            for (key, origin) in log.since(self.keys_through) {
+            for (key, origin) in log.iter().flat_map(|log| log.since(keys_through)) {
                 read += 1;
                 // Reading is bounded: far more than an event may carry is everything.
                 if union.len() > limits.keys.saturating_mul(4) {
@@ -479,7 +582,7 @@ impl Session {
     ) {
         let position = self.position;
         let mut bytes = 0;
-        for sub in self.subs.iter_mut().filter(|sub| sub.wants_current) {
+        for sub in self.subs.iter_mut().filter(|sub| sub.wants_current()) {
             let due = |newest: &&Arc<Posted>| newest.offset <= position && newest.to.include(identity);
             if let Some(newest) = current(sub, retention).filter(due) {
                 bytes += newest.frame.len();
@@ -489,7 +592,7 @@ impl Session {
                 }
                 batch.current.push(newest.clone());
             }
-            sub.wants_current = false;
+            sub.want_current(false);
         }
     }
 
@@ -534,7 +637,7 @@ impl Session {
 /// The newest value of a `latest` channel, if the session may read it.
 fn current<'a>(sub: &Sub, retention: &'a Retention) -> Option<&'a Arc<Posted>> {
     match &retention.get(sub.topic)?.kept {
-        Kept::Ring(ring) if ring.keep == Keep::Latest && !sub.live => {
+        Kept::Ring(ring) if ring.keep == Keep::Latest && !sub.is_live() => {
             ring.newest().filter(|newest| newest.offset > sub.from)
         }
         _ => None,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{KeyLog, Millis, Ring, Roster};
 use crate::{Channel, Scope};
 
@@ -25,7 +27,8 @@ pub(crate) enum TopicName {
 
 /// What is kept of a topic.
 pub(crate) enum Kept {
-    Keys(KeyLog),
+    /// None where nothing is.
+    Keys(Option<Box<KeyLog>>),
     Ring(Ring),
     /// Boxed: most topics have none.
     Roster(Box<Roster>),
@@ -48,7 +51,8 @@ pub(crate) struct Topic {
     pub(crate) touched: Millis,
     /// A cursor below it missed something that is not kept any more.
     pub(crate) floor: u64,
-    pub(crate) subscribers: Vec<Subscriber>,
+    /// In place, where they are two or fewer.
+    pub(crate) subscribers: SmallVec<[Subscriber; 2]>,
     /// Whether it waits for dispatch.
     pub(crate) queued: bool,
 }
@@ -56,7 +60,7 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) fn bytes(&self) -> usize {
         match &self.kept {
-            Kept::Keys(keys) => keys.bytes(),
+            Kept::Keys(keys) => keys.as_ref().map_or(0, |keys| keys.bytes()),
             Kept::Ring(ring) => ring.bytes(),
             Kept::Roster(_) | Kept::Nothing => 0,
         }
@@ -64,7 +68,7 @@ impl Topic {
 
     pub(crate) fn is_empty(&self) -> bool {
         match &self.kept {
-            Kept::Keys(keys) => keys.is_empty(),
+            Kept::Keys(keys) => keys.as_ref().is_none_or(|keys| keys.is_empty()),
             Kept::Ring(ring) => ring.is_empty(),
             Kept::Roster(roster) => roster.is_empty(),
             Kept::Nothing => true,
@@ -80,7 +84,7 @@ impl Topic {
     pub(crate) fn forget(&mut self) {
         let promised = match &mut self.kept {
             Kept::Keys(keys) => {
-                keys.clear();
+                *keys = None;
                 true
             }
             Kept::Ring(ring) => {

@@ -9,7 +9,7 @@ use http::{Method, Response};
 use super::error::{Caller, Unopened};
 use super::{RealtimeFuture, authorize, cross_site, other_method};
 use crate::access::{Coming, Place};
-use crate::hub::{Ask, HubSession, Kind, Seen};
+use crate::hub::{Ask, Kind, Opened, Seen};
 use crate::proto::Start;
 use crate::{Channel, Cursor, Denied, Grant, Hub, Refusal, SseBody, stream};
 
@@ -29,7 +29,7 @@ async fn get(hub: Hub, parts: Parts) -> Response<SseBody> {
     let mut caller = Caller::of(&hub, &parts, "events");
     let mut identity = None;
     match open(&hub, parts, &mut caller, &mut identity).await {
-        Ok((session, denied)) => stream::stream(session, denied, caller.came_with),
+        Ok(opened) => stream::stream(opened.session, opened.denied, caller.came_with),
         Err(why) => caller.refuse(&hub, &why, identity.as_deref()),
     }
 }
@@ -40,7 +40,7 @@ async fn open(
     parts: Parts,
     caller: &mut Caller,
     identity: &mut Option<Arc<str>>,
-) -> Result<(HubSession, Vec<Denied>), Unopened> {
+) -> Result<Opened, Unopened> {
     let options = &hub.shared.options;
     let query = Query::read(hub, &parts, caller)?;
     let from_another_site = cross_site::refuse(&options.trusted_origins, &parts).err();

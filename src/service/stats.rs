@@ -34,7 +34,7 @@ impl Figures for Stats {
         let mut next = Some(0);
         while let Some(from) = next {
             let (streams, rest) = hub.shared.board.streams(from, AT_ONCE);
-            streams.iter().for_each(|stream| tally.count(stream.identity.as_ref(), &stream.channels));
+            streams.iter().for_each(|stream| tally.count(stream.identity.as_ref(), &stream.names.channels));
             next = rest;
             tokio::task::yield_now().await;
         }

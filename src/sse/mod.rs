@@ -20,7 +20,7 @@ pub(crate) struct Encoder {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Hello<'a> {
-    pub(crate) session: &'a str,
+    pub(crate) session: String,
     pub(crate) resumed: bool,
     pub(crate) live: bool,
     pub(crate) heartbeat_ms: u64,

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::own::{Own, OwnRead};
 use crate::Cursor;
 use crate::hub::{ByeReason, HubSession, Read};
-use crate::proto::{Batch, Opening, Posted};
+use crate::proto::{Batch, Names, Opening, Posted};
 use crate::sse::{Bye, Denied, Encoder, Gap, Hello, Revalidated};
 
 /// The body of a stream of Server-Sent Events, and of the service's other answers.
@@ -24,15 +24,21 @@ pub struct SseBody(Inner);
 enum Inner {
     Done,
     Once(Bytes),
-    Live(Box<Live>),
+    Live(Live),
     Own(Box<Own>),
 }
 
 /// An open stream.
 struct Live {
     session: HubSession,
+    /// Until `hello` was written.
+    greeting: Option<Box<Greeting>>,
+}
+
+/// What `hello` says beside what is read with it.
+struct Greeting {
     denied: Vec<Denied>,
-    /// The cursor that the client came with, until `hello` was written.
+    /// The cursor that the client came with.
     came_with: Option<Cursor>,
     retry_ms: u64,
 }
@@ -56,7 +62,8 @@ impl SseBody {
         came_with: Option<Cursor>,
         retry_ms: u64,
     ) -> Self {
-        SseBody(Inner::Live(Box::new(Live { session, denied, came_with, retry_ms })))
+        let greeting = Some(Box::new(Greeting { denied, came_with, retry_ms }));
+        SseBody(Inner::Live(Live { session, greeting }))
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -70,7 +77,8 @@ impl SseBody {
                     return Poll::Ready(Some(bytes));
                 }
                 Read::Ended(reason, retry) => {
-                    let bytes = goodbye(live.came_with, reason, retry.map(u64::from));
+                    let came_with = live.greeting.as_ref().and_then(|greeting| greeting.came_with);
+                    let bytes = goodbye(came_with, reason, retry.map(u64::from));
                     live.session.shared().metrics.wrote_bye(bytes.len());
                     bytes
                 }
@@ -130,22 +138,22 @@ impl Live {
         if let Some(frames) = batch.only_frames() {
             return frames.clone();
         }
-        let _entered = self.session.info().span.enter();
+        let _entered = self.session.ticket().span.enter();
         let mut out = Encoder::default();
         // The last offset that stands in the stream as an id, as far as this batch knows.
         let mut written = None;
-        match &batch.opening {
-            None => {}
-            Some(Opening::Waiting) => {
-                out.retry(self.retry_ms);
+        match (&batch.opening, &self.greeting) {
+            (Some(Opening::Waiting), Some(greeting)) => {
+                out.retry(greeting.retry_ms);
                 out.comment();
             }
-            Some(Opening::Hello { id, resumed, spread_ms }) => {
-                out.retry(self.retry_ms);
-                out.event(*id, "hello", &self.hello(*resumed, *spread_ms));
-                self.came_with = None;
+            (Some(Opening::Hello { id, resumed, spread_ms, names }), Some(greeting)) => {
+                out.retry(greeting.retry_ms);
+                out.event(*id, "hello", &self.hello(*resumed, *spread_ms, names, &greeting.denied));
+                self.greeting = None;
                 written = id.map(|id| id.offset);
             }
+            _ => {}
         }
         let followed = batch.gap.is_some() || !batch.messages.is_empty();
         if !batch.keys.is_empty() {
@@ -161,19 +169,18 @@ impl Live {
         out.finish()
     }
 
-    fn hello(&self, resumed: bool, spread_ms: u64) -> Hello<'_> {
-        let info = self.session.info();
+    fn hello<'a>(&self, resumed: bool, spread_ms: u64, names: &'a Names, denied: &'a [Denied]) -> Hello<'a> {
         let shared = self.session.shared();
         Hello {
-            session: &info.id,
+            session: self.session.id().to_string(),
             resumed,
             live: true,
             heartbeat_ms: shared.board.options().heartbeat,
             spread_ms,
             max_attempts: shared.options.max_attempts,
-            channels: &info.channels,
-            presence: &info.presence,
-            denied: &self.denied,
+            channels: &names.channels,
+            presence: &names.presence,
+            denied,
         }
     }
 }
@@ -223,3 +230,4 @@ impl std::fmt::Debug for SseBody {
 /// Frameworks ask for these; a body that loses one breaks some of them.
 const fn assert_auto_traits<T: Send + Sync + Unpin + 'static>() {}
 const _: () = assert_auto_traits::<SseBody>();
+const _: () = assert!(size_of::<SseBody>() <= 40);

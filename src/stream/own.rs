@@ -44,7 +44,7 @@ use serde::Serialize;
 use super::body::write_rest;
 use super::{SseBody, start, with_headers};
 use crate::event::EventName;
-use crate::hub::{Ask, Farewell, HubSession, Kind, Read, Seen, Signal, guarded};
+use crate::hub::{Ask, Farewell, HubSession, Kind, Opened, Read, Seen, SessionInfo, Signal, Ticket, guarded};
 use crate::proto::{Batch, Opening, Posted, Start};
 use crate::sse::Encoder;
 use crate::{Channel, Cursor, Grant, Hub, IntoName, SubscribeError};
@@ -62,6 +62,8 @@ pub struct OwnStream {
 
 struct Open {
     session: HubSession,
+    /// Whom `on_connect` is told of; until the first poll.
+    info: Option<Box<SessionInfo>>,
     grant: Grant,
     resumed: bool,
     joins: Vec<Channel>,
@@ -79,7 +81,7 @@ struct Queue {
 #[derive(Clone)]
 pub struct StreamHandle {
     queue: Arc<Mutex<Queue>>,
-    signal: Option<Arc<Signal>>,
+    ticket: Option<Arc<Ticket>>,
 }
 
 /// Why something was not sent.
@@ -169,10 +171,11 @@ impl Hub {
             places: Vec::new(),
             kind: Kind::Own,
         };
-        let (session, _) = self.shared.open(ask).map_err(|closed| fail(closed.into()))?;
+        let Opened { session, info, .. } = self.shared.open(ask).map_err(|closed| fail(closed.into()))?;
         let resumed = session.resume_whole();
         let queue = Arc::default();
-        let open = Open { session, grant, resumed, joins: Vec::new(), queue };
+        let info = Some(Box::new(info));
+        let open = Open { session, info, grant, resumed, joins: Vec::new(), queue };
         Ok(OwnStream { open: Some(open), first: Encoder::default() })
     }
 }
@@ -209,9 +212,9 @@ impl OwnStream {
     pub fn handle(&self) -> StreamHandle {
         match &self.open {
             Some(open) => {
-                StreamHandle { queue: open.queue.clone(), signal: Some(open.session.signal().clone()) }
+                StreamHandle { queue: open.queue.clone(), ticket: Some(open.session.ticket().clone()) }
             }
-            None => StreamHandle { queue: Arc::default(), signal: None },
+            None => StreamHandle { queue: Arc::default(), ticket: None },
         }
     }
 
@@ -276,7 +279,7 @@ impl StreamHandle {
     }
 
     fn push(&self, event: &EventName, data: &[u8]) -> Result<(), SendError> {
-        let Some(signal) = self.signal.as_ref().filter(|signal| signal.ended().is_none()) else {
+        let Some(signal) = self.signal().filter(|signal| signal.ended().is_none()) else {
             return Err(SendError::Closed);
         };
         let mut frame = Encoder::default();
@@ -301,7 +304,11 @@ impl StreamHandle {
     /// Whether the stream is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.queue.lock().closed || self.signal.as_ref().is_none_or(|signal| signal.ended().is_some())
+        self.queue.lock().closed || self.signal().is_none_or(|signal| signal.ended().is_some())
+    }
+
+    fn signal(&self) -> Option<&Signal> {
+        self.ticket.as_ref().map(|ticket| &ticket.signal)
     }
 }
 
@@ -362,7 +369,9 @@ impl Own {
 
     /// Somebody reads it: it is open, and its user is there.
     fn begin(&mut self) {
-        self.open.session.announce();
+        if let Some(info) = self.open.info.take() {
+            self.open.session.announce(&info);
+        }
         for channel in std::mem::take(&mut self.open.joins) {
             // What ended it, or filled the hub, meanwhile: it hears that at once, or of nobody.
             if let Err(closed) = self.open.session.join(&channel, &self.open.grant) {
@@ -374,7 +383,7 @@ impl Own {
     /// One batch, one write. What the handler sent comes first, then the place where the stream begins: a client
     /// that is cut in between comes back without one, and is sent it again.
     fn encode(&mut self, batch: &Batch, out: &mut Encoder) {
-        let _entered = self.open.session.info().span.enter();
+        let _entered = self.open.session.ticket().span.enter();
         let mut written = None;
         if let Some((first, retry_ms)) = self.first.take() {
             out.retry(retry_ms);

@@ -38,6 +38,7 @@ impl Builder {
     /// takes time.
     pub fn on_disconnect(mut self, hook: impl Fn(&SessionInfo, Disconnect) + Send + Sync + 'static) -> Self {
         self.options.on_disconnect = Some(Box::new(hook));
+        self.board.describes_ends = true;
         self
     }
 

@@ -154,6 +154,7 @@ impl Builder {
                 heartbeat: 15_000,
                 stall_after: 30_000,
                 grace: 5000,
+                describes_ends: false,
                 wait: Some(4000),
             },
             min_interval: Duration::ZERO,
