@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::topic::Kept;
 use super::{
-    Attended, EVERYONE, Floors, Joins, KeyLog, Messages, Millis, Posted, PresenceLimits, Ring, Roster,
-    Stretch, Subscriber, Topic, TopicId, TopicName, growth,
+    Attended, EVERYONE, Floors, Joins, Messages, Millis, Posted, PresenceLimits, Ring, Roster, Stretch,
+    Subscriber, Topic, TopicId, TopicName, growth,
 };
 use crate::channel::Keep;
 use crate::log::{Record, RecordKind};
