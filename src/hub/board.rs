@@ -74,12 +74,9 @@ impl Seat {
 }
 
 /// What polling a session gives.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is returned, and boxing costs each read"
-)]
-pub(crate) enum Read {
-    Batch(Batch),
+pub(crate) enum Read<T> {
+    /// What was made of the batch.
+    Batch(T),
     /// It is over, with the `retry` of its own that a shutdown gives.
     Ended(ByeReason, Option<u32>),
 }
@@ -300,28 +297,30 @@ impl Board {
         Some(core.remove(seat.index, now))
     }
 
-    /// Reads what is new for a session, or has it sleep until there is something.
-    pub(crate) fn poll_read(
+    /// Reads what is new for a session and has `take` take it, or has the session sleep until there is something. A
+    /// batch is large, and is not moved on its way.
+    pub(crate) fn poll_read<T>(
         &self,
         seat: &Seat,
         cx: &mut Context<'_>,
         now: impl Fn() -> Millis,
-    ) -> Poll<Read> {
+        take: impl FnOnce(&mut Batch) -> T,
+    ) -> Poll<Read<T>> {
         let signal = &seat.ticket.signal;
         loop {
             if let Some((reason, retry)) = signal.ended() {
                 return Poll::Ready(Read::Ended(reason, (retry > 0).then_some(retry)));
             }
             if signal.take_dirty() {
-                match self.read(seat, now()) {
-                    Some(batch) if !batch.is_empty() => {
-                        if batch.more {
-                            signal.mark();
-                        }
-                        return Poll::Ready(Read::Batch(batch));
-                    }
-                    _ => continue,
+                let mut batch = Batch::default();
+                self.read(seat, now(), &mut batch);
+                if batch.is_empty() {
+                    continue;
                 }
+                if batch.more {
+                    signal.mark();
+                }
+                return Poll::Ready(Read::Batch(take(&mut batch)));
             }
             if signal.sleep(cx.waker()) {
                 return Poll::Pending;
@@ -329,8 +328,8 @@ impl Board {
         }
     }
 
-    /// Reads what is new for a session; none when it ended.
-    fn read(&self, seat: &Seat, now: Millis) -> Option<Batch> {
+    /// Reads what is new for a session: nothing when it ended.
+    fn read(&self, seat: &Seat, now: Millis, batch: &mut Batch) {
         let mut core = self.core.lock();
         let core = &mut *core;
         let limits = ReadLimits {
@@ -341,12 +340,14 @@ impl Board {
             sessions: core.sessions.len(),
         };
         let beat = self.beat(&mut core.rng);
-        core.seated(seat)?;
-        let entry = core.sessions.get_mut(seat.index as usize)?;
+        if core.seated(seat).is_none() {
+            return;
+        }
+        let Some(entry) = core.sessions.get_mut(seat.index as usize) else { return };
         entry.dirty_since = Short::NEVER;
         let waited_for = entry.session.waits_for();
         let identity = entry.ticket.identity.as_deref();
-        let mut batch = entry.session.read(&mut core.retention, identity, &limits, now);
+        entry.session.read(&mut core.retention, identity, &limits, now, batch);
         let came = batch.oldest().filter(|at| *at >= entry.opened.get());
         batch.age = came.map(|at| now.saturating_sub(at));
         entry.behind = batch.more;
@@ -356,7 +357,6 @@ impl Board {
         if !batch.is_empty() {
             entry.next_beat = Short::new(now.saturating_add(beat));
         }
-        Some(batch)
     }
 
     /// Puts an event in retention and queues its topics for dispatch.

@@ -106,7 +106,7 @@ fn publish(board: &Board, offset: u64) {
 
 fn next(board: &Board, seat: &Seat) -> Batch {
     block_on(poll_fn(|cx| {
-        board.poll_read(seat, cx, || 2000).map(|read| match read {
+        board.poll_read(seat, cx, || 2000, std::mem::take).map(|read| match read {
             Read::Batch(batch) => batch,
             Read::Ended(..) => unreachable!("nothing ends the session"),
         })

@@ -10,7 +10,7 @@ use super::board::{Closed, Opening, Read, Seat};
 use super::builder::millis;
 use super::{Disconnect, Farewell, SessionId, SessionInfo, Shared, Ticket};
 use crate::access::Place;
-use crate::proto::{Follow, Replay, Start, TopicName};
+use crate::proto::{Batch, Follow, Replay, Start, TopicName};
 use crate::sse::Denied;
 use crate::{Audit, Channel, Cursor, Grant};
 
@@ -243,13 +243,22 @@ impl HubSession {
         self.seat.ticket.signal.mark();
     }
 
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Read> {
+    pub(crate) fn poll_read<T>(
+        &self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Batch) -> T,
+    ) -> Poll<Read<T>> {
         let _entered = self.seat.ticket.span.enter();
-        let read = self.shared.board.poll_read(&self.seat, cx, || self.shared.clock.now());
-        if let Poll::Ready(Read::Batch(batch)) = &read {
-            self.shared.metrics.read(batch);
-        }
-        read
+        let shared = &self.shared;
+        shared.board.poll_read(
+            &self.seat,
+            cx,
+            || shared.clock.now(),
+            |batch| {
+                shared.metrics.read(batch);
+                take(batch)
+            },
+        )
     }
 }
 

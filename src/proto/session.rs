@@ -335,21 +335,21 @@ impl Session {
         }
     }
 
-    /// Reads what is new, and moves.
+    /// Reads what is new into an empty batch, and moves.
     pub(crate) fn read(
         &mut self,
         retention: &mut Retention,
         identity: Option<&str>,
         limits: &ReadLimits,
         now: Millis,
-    ) -> Batch {
-        let mut batch = Batch { heartbeat: std::mem::take(&mut self.heartbeat_due), ..Batch::default() };
-        if self.know_place(retention, identity, now, &mut batch) {
+        batch: &mut Batch,
+    ) {
+        batch.heartbeat = std::mem::take(&mut self.heartbeat_due);
+        if self.know_place(retention, identity, now, batch) {
             let mut hitch = self.hitch.take().map_or_else(Hitch::default, |hitch| *hitch);
-            self.read_on(&mut hitch, retention, identity, limits, now, &mut batch);
+            self.read_on(&mut hitch, retention, identity, limits, now, batch);
             self.hitch = (!hitch.is_over(self.position, now, limits.gap_every)).then(|| Box::new(hitch));
         }
-        batch
     }
 
     #[allow(clippy::too_many_arguments)]

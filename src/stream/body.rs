@@ -70,12 +70,8 @@ impl SseBody {
         let bytes = match &mut self.0 {
             Inner::Done => return Poll::Ready(None),
             Inner::Once(bytes) => std::mem::take(bytes),
-            Inner::Live(live) => match std::task::ready!(live.session.poll_read(cx)) {
-                Read::Batch(batch) => {
-                    let bytes = live.encode(&batch);
-                    live.session.shared().metrics.wrote(&batch, bytes.len());
-                    return Poll::Ready(Some(bytes));
-                }
+            Inner::Live(live) => match std::task::ready!(live.poll_bytes(cx)) {
+                Read::Batch(bytes) => return Poll::Ready(Some(bytes)),
                 Read::Ended(reason, retry) => {
                     let came_with = live.greeting.as_ref().and_then(|greeting| greeting.came_with);
                     let bytes = goodbye(came_with, reason, retry.map(u64::from));
@@ -133,55 +129,68 @@ pub(super) fn write_rest(
 }
 
 impl Live {
-    /// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
-    fn encode(&mut self, batch: &Batch) -> Bytes {
-        if let Some(frames) = batch.only_frames() {
-            return frames.clone();
-        }
-        let _entered = self.session.ticket().span.enter();
-        let mut out = Encoder::default();
-        // The last offset that stands in the stream as an id, as far as this batch knows.
-        let mut written = None;
-        match (&batch.opening, &self.greeting) {
-            (Some(Opening::Waiting), Some(greeting)) => {
-                out.retry(greeting.retry_ms);
-                out.comment();
-            }
-            (Some(Opening::Hello { id, resumed, spread_ms, names }), Some(greeting)) => {
-                out.retry(greeting.retry_ms);
-                out.event(*id, "hello", &self.hello(*resumed, *spread_ms, names, &greeting.denied));
-                self.greeting = None;
-                written = id.map(|id| id.offset);
-            }
-            _ => {}
-        }
-        let followed = batch.gap.is_some() || !batch.messages.is_empty();
-        if !batch.keys.is_empty() {
-            let id = batch.cursor.filter(|_| !followed);
-            let data =
-                Revalidated { keys: &batch.keys, origin: batch.origin, spread_ms: batch.keys_spread_ms };
-            out.event(id, "revalidate", &data);
-            written = id.map(|id| id.offset).or(written);
-        }
-        write_rest(batch, &mut out, written, |out, posted, has_id| {
-            out.frame(if has_id { &posted.frame } else { posted.bare() });
-        });
-        out.finish()
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Read<Bytes>> {
+        let Live { session, greeting } = self;
+        session.poll_read(cx, |batch| {
+            let bytes = match batch.only_frames() {
+                Some(frames) => frames.clone(),
+                None => encode(session, greeting, batch),
+            };
+            session.shared().metrics.wrote(batch, bytes.len());
+            bytes
+        })
     }
+}
 
-    fn hello<'a>(&self, resumed: bool, spread_ms: u64, names: &'a Names, denied: &'a [Denied]) -> Hello<'a> {
-        let shared = self.session.shared();
-        Hello {
-            session: self.session.id().to_string(),
-            resumed,
-            live: true,
-            heartbeat_ms: shared.board.options().heartbeat,
-            spread_ms,
-            max_attempts: shared.options.max_attempts,
-            channels: &names.channels,
-            presence: &names.presence,
-            denied,
+/// One batch, one write. An id stands only behind everything that it acknowledges (PROTOCOL R1).
+fn encode(session: &HubSession, greeting: &mut Option<Box<Greeting>>, batch: &Batch) -> Bytes {
+    let mut out = Encoder::default();
+    // The last offset that stands in the stream as an id, as far as this batch knows.
+    let mut written = None;
+    match (&batch.opening, greeting.as_deref()) {
+        (Some(Opening::Waiting), Some(greeting)) => {
+            out.retry(greeting.retry_ms);
+            out.comment();
         }
+        (Some(Opening::Hello { id, resumed, spread_ms, names }), Some(Greeting { denied, retry_ms, .. })) => {
+            out.retry(*retry_ms);
+            out.event(*id, "hello", &hello(session, *resumed, *spread_ms, names, denied));
+            written = id.map(|id| id.offset);
+            *greeting = None;
+        }
+        _ => {}
+    }
+    let followed = batch.gap.is_some() || !batch.messages.is_empty();
+    if !batch.keys.is_empty() {
+        let id = batch.cursor.filter(|_| !followed);
+        let data = Revalidated { keys: &batch.keys, origin: batch.origin, spread_ms: batch.keys_spread_ms };
+        out.event(id, "revalidate", &data);
+        written = id.map(|id| id.offset).or(written);
+    }
+    write_rest(batch, &mut out, written, |out, posted, has_id| {
+        out.frame(if has_id { &posted.frame } else { posted.bare() });
+    });
+    out.finish()
+}
+
+fn hello<'a>(
+    session: &HubSession,
+    resumed: bool,
+    spread_ms: u64,
+    names: &'a Names,
+    denied: &'a [Denied],
+) -> Hello<'a> {
+    let shared = session.shared();
+    Hello {
+        session: session.id().to_string(),
+        resumed,
+        live: true,
+        heartbeat_ms: shared.board.options().heartbeat,
+        spread_ms,
+        max_attempts: shared.options.max_attempts,
+        channels: &names.channels,
+        presence: &names.presence,
+        denied,
     }
 }
 

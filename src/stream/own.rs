@@ -338,7 +338,7 @@ impl Own {
         if self.first.is_some() {
             self.begin();
         }
-        let read = self.open.session.poll_read(cx);
+        let read = self.open.session.poll_read(cx, std::mem::take);
         // After the session stored its waker: what is sent from here on wakes it.
         let sent = self.open.queue.lock().frames.split().freeze();
         let mut out = Encoder::default();

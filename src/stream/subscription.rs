@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 
 use crate::event::{Gap, Message, Stale};
 use crate::hub::{ByeReason, HubSession, Read};
-use crate::proto::Batch;
+use crate::proto::{Batch, Posted};
 use crate::{Channel, Event, Grant, IntoName, SubscribeError};
 
 /// A session in process: for workers, caches, and tests. It hears what a stream with the same grant would.
@@ -96,31 +97,32 @@ impl Subscription {
             if let Some(reason) = self.ended {
                 return Poll::Ready(Err(RecvError { reason }));
             }
-            match std::task::ready!(self.session.poll_read(cx)) {
-                Read::Batch(batch) => self.take(batch),
-                Read::Ended(reason, _) => self.ended = Some(reason),
+            let Subscription { session, read, .. } = self;
+            let taken = session.poll_read(cx, |batch: &mut Batch| {
+                session.shared().metrics.handed(batch);
+                read.extend(events(batch));
+            });
+            if let Read::Ended(reason, _) = std::task::ready!(taken) {
+                self.ended = Some(reason);
             }
         }
     }
+}
 
-    /// In the order in which a stream would write it.
-    fn take(&mut self, batch: Batch) {
-        self.session.shared().metrics.handed(&batch);
-        if !batch.keys.is_empty() {
-            self.read.push_back(Event::Revalidate(Stale { keys: batch.keys, origin: batch.origin }));
-        }
-        let message = |posted: &crate::proto::Posted| {
-            Event::Message(Message {
-                channel: posted.channel.clone(),
-                event: posted.event.to_string(),
-                data: posted.data.clone(),
-            })
-        };
-        self.read.extend(batch.current.iter().map(|posted| message(posted)));
-        let gap = batch.gap.map(|gap| Event::Gap(Gap { reason: gap.reason, channels: gap.channels }));
-        self.read.extend(gap);
-        self.read.extend(batch.messages.iter().map(|posted| message(posted)));
-    }
+/// What a batch says, in the order in which a stream would write it.
+fn events(batch: &mut Batch) -> impl Iterator<Item = Event> {
+    let stale = (!batch.keys.is_empty())
+        .then(|| Event::Revalidate(Stale { keys: std::mem::take(&mut batch.keys), origin: batch.origin }));
+    let gap = batch.gap.take().map(|gap| Event::Gap(Gap { reason: gap.reason, channels: gap.channels }));
+    let message = |posted: &Arc<Posted>| {
+        Event::Message(Message {
+            channel: posted.channel.clone(),
+            event: posted.event.to_string(),
+            data: posted.data.clone(),
+        })
+    };
+    let (current, messages) = (batch.current.iter().map(message), batch.messages.iter().map(message));
+    stale.into_iter().chain(current).chain(gap).chain(messages)
 }
 
 impl Stream for Subscription {
