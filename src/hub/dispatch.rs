@@ -16,7 +16,7 @@ use super::Shared;
 use super::core::Marked;
 
 /// Sessions woken between two yields: more starves the rest of the runtime, measured as the tail of latency.
-const WAKES: usize = 32;
+const WAKES: usize = 16;
 /// Sessions looked after between two yields.
 const VISITS: usize = 256;
 /// A session is looked after in one tick of so many.
