@@ -181,7 +181,7 @@ step "each feature alone" each_feature_alone
 step "package" package
 step "cargo test" cargo test --all-features
 step "npm" npm_packages
-step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-chat -p example-hub -p example-hyper -p example-metrics -p example-poem -p example-salvo -p example-tanstack -p example-warp -p e2e
+step "examples, browser, proxies, middleware" cargo test -p examples-common -p example-chat -p example-fanout -p example-hub -p example-hyper -p example-metrics -p example-poem -p example-salvo -p example-tanstack -p example-warp -p e2e
 step "client in a browser" in_node browser
 step "subscriptions at random" in_node property
 step "front ends of the documentation" in_node docs

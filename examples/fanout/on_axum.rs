@@ -16,7 +16,8 @@ pub(crate) async fn serve(hub: Hub) -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(|| async { StatusCode::NO_CONTENT }))
         .route("/publish/{channel}", post(publish))
-        .nest_service("/realtime", hub.service())
+        // Not `nest_service`, which is three routes: a connection holds a copy of the router.
+        .route_service("/realtime/events", hub.service())
         .with_state(hub);
     tokio::select! {
         served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,

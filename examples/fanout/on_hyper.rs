@@ -1,4 +1,5 @@
-//! Bare hyper, HTTP/1.1, a task a connection.
+//! Bare hyper, HTTP/1.1, a task a connection, and no timer: what is served to others wants one, for heads of requests
+//! that never end (`examples/common`).
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -11,7 +12,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tower::{Service, ServiceBuilder};
 use tower_revalidate::Hub;
 
@@ -32,7 +33,7 @@ pub(crate) async fn serve(hub: Hub, writev: bool) -> Result<(), Box<dyn Error>> 
         },
     );
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).writev(writev);
+    http.writev(writev);
     loop {
         let socket = tokio::select! {
             accepted = examples_common::accept(&listener) => accepted,

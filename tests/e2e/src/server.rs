@@ -26,6 +26,12 @@ pub enum Example {
     Metrics,
     /// `cargo run -p example-hub --example hub`: the service alone, not the demo.
     Hub,
+    /// `cargo run -p example-fanout --example fanout`, fan-out alone, on hyper.
+    Fanout,
+    /// … and with `flat`.
+    FanoutFlat,
+    /// … and with `axum`.
+    FanoutAxum,
 }
 
 impl Example {
@@ -43,6 +49,18 @@ impl Example {
             Example::Warp => &["-p", "example-warp", "--example", "warp"],
             Example::Metrics => &["-p", "example-metrics", "--example", "metrics"],
             Example::Hub => &["-p", "example-hub", "--example", "hub"],
+            Example::Fanout | Example::FanoutFlat | Example::FanoutAxum => {
+                &["-p", "example-fanout", "--example", "fanout"]
+            }
+        }
+    }
+
+    /// What it is told itself.
+    fn said(self) -> &'static [&'static str] {
+        match self {
+            Example::FanoutFlat => &["flat"],
+            Example::FanoutAxum => &["axum"],
+            _ => &[],
         }
     }
 }
@@ -77,6 +95,7 @@ impl Server {
     /// Starts the example with these variables.
     pub async fn start_with(example: Example, variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(executable(example))
+            .args(example.said())
             .env("PORT", "0")
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
@@ -95,7 +114,7 @@ impl Server {
     /// Starts what does not start with these variables: how it ended, and what it said.
     pub async fn refused(example: Example, variables: &[(&str, &str)]) -> (ExitStatus, String) {
         let mut process = Command::new(executable(example));
-        process.env("PORT", "0").envs(variables.iter().copied()).kill_on_drop(true);
+        process.args(example.said()).env("PORT", "0").envs(variables.iter().copied()).kill_on_drop(true);
         let output = soon("the example to end", process.output()).await.expect("the example was just built");
         (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -141,7 +160,7 @@ impl Server {
     }
 }
 
-const EXAMPLES: usize = Example::Hub as usize + 1;
+const EXAMPLES: usize = Example::FanoutAxum as usize + 1;
 
 /// Builds the example, and asks cargo where it is.
 fn executable(example: Example) -> &'static PathBuf {
