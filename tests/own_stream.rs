@@ -22,7 +22,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_revalidate::{
-    Cursor, Grant, Hub, OwnStream, Policy, SendError, SseBody, StreamError, SubscribeError,
+    ByeReason, Cursor, Disconnect, Grant, Hub, OwnStream, Policy, SendError, SseBody, StreamError,
+    SubscribeError,
 };
 
 /// What a plain `EventSource` makes of a stream: it knows nothing of this crate.
@@ -328,6 +329,20 @@ async fn its_end_is_told_once_whatever_ended_it() {
     stream.on_disconnect(|| panic!("an app's own"));
     drop(stream);
     assert_eq!(hub.stats().sessions, 0);
+}
+
+/// Its end came before its beginning, and is told with its reason all the same.
+#[tokio::test(start_paused = true)]
+async fn why_it_ended_is_told_where_a_handler_waits_for_it_too() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let hub = Hub::builder().on_disconnect(move |_, why| tell.send(why).unwrap_or_default()).build().unwrap();
+    let stream = hub.stream(&Source::default().request(), [("room", 1)]).unwrap();
+    stream.on_disconnect(|| {});
+    let mut source = Source::default();
+    source.open(stream);
+    hub.shutdown();
+    source.read(usize::MAX).await;
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [Disconnect::Bye(ByeReason::Shutdown)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,9 +90,9 @@ impl Hooks {
     const CONNECTED: u8 = 1;
     const CLOSED: u8 = 2;
     /// A handler wants to know of the end of its own stream.
-    const AWAITED: u8 = 128;
+    const AWAITED: u8 = 4;
     /// Above the flags: 0 for a session that was closed, else the code of the reason.
-    const REASON: u32 = 2;
+    const REASON: u32 = 3;
 
     /// `on_connect` returned. What ended the session meanwhile, if something did: then `on_disconnect` is due.
     pub(crate) fn connected(&self) -> Option<Disconnect> {

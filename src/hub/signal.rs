@@ -41,7 +41,7 @@ impl ByeReason {
         [Shutdown, Grant, Expired, Stalled, Busy, Limited]
     };
 
-    /// Not 0, and at most 63.
+    /// Not 0, and at most 31.
     pub(crate) fn code(self) -> u8 {
         self as u8 + 1
     }
