@@ -18,7 +18,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_revalidate::log::{Ack, Follower, MemoryLog, Record};
 use tower_revalidate::{
     AppendError, ByeReason, Cursor, Disconnect, Epoch, Event, EventLog, Grant, Hub, Policy, Revalidate,
-    RevalidateExt, revalidate,
+    RevalidateExt, message, revalidate,
 };
 
 /// A log that the test drives by hand: it keeps records until they are let through.
@@ -108,6 +108,26 @@ async fn an_epoch_takes_along_the_topics_that_nobody_follows() {
         log.let_through();
         log.reset(epoch);
         assert_eq!((hub.stats().topics, hub.stats().retained_bytes), (before, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_of_an_ended_epoch_is_not_read_again() {
+    let log = ByHand::new();
+    let hub = log.hub();
+    let mut sub = hub.subscribe(Grant::anonymous().follow("room:1")).unwrap().follow("room:1").unwrap();
+    for epoch in 2..5 {
+        // At the same offsets in each.
+        for part in 0..2 {
+            drop(hub.channel("room:1").publish("m", &[epoch, part]));
+        }
+        log.let_through();
+        for part in 0..2 {
+            assert_eq!(sub.recv().await.unwrap(), message("room:1", "m", &[epoch, part]));
+        }
+        log.reset(epoch);
+        tokio::time::sleep(Duration::from_secs(20)).await; // at most one gap in 10 s
+        assert!(matches!(sub.recv().await.unwrap(), Event::Gap(_)));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! No task, no clock, no I/O: what runs concurrently is here, and here loom explores it. An event is appended
 //! to retention, its topics are queued, and [`sweep`](Board::sweep) marks their sessions, a few at a time; a
-//! session reads when it is polled. Wakers are never called under the lock: methods return the signals.
+//! session reads when it is polled. Wakers are never called under the lock: methods return whom to wake.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

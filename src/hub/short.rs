@@ -1,6 +1,7 @@
 //! [`Short`]: a number that takes less room than it might.
 
-/// Milliseconds or an offset in five bytes. What does not fit, 34 years or more, reads as [`u64::MAX`]: never.
+/// Milliseconds, or an offset for the figures, in five bytes. What does not fit, 34 years or a million millions of events,
+/// reads as [`u64::MAX`]: never.
 #[derive(Clone, Copy)]
 pub(super) struct Short([u8; 5]);
 

@@ -83,7 +83,8 @@ impl Batch {
     pub(crate) fn only_frames(&self) -> Option<&Bytes> {
         let last = self.messages.last()?;
         let acknowledges = self.cursor.is_some_and(|cursor| cursor.offset == last.offset) && last.id_len > 0;
-        self.messages.frames().filter(|_| acknowledges && self.is_only_messages())
+        // Joined only where it is of use.
+        (acknowledges && self.is_only_messages()).then(|| self.messages.frames())?
     }
 
     /// When the oldest event in it came; what is caught up on after a reconnect is old, and not late.

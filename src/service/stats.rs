@@ -18,7 +18,7 @@ const MAX_CHANNELS: usize = 10_000;
 /// Users that are told of one channel; the first of them.
 const MAX_USERS: usize = 1000;
 /// Places of sessions that are looked at in one go: the board is locked for as long.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 128;
 
 pub(super) struct Stats;
 
