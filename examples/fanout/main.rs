@@ -1,6 +1,6 @@
 //! Fan-out and nothing else, to be measured: every channel is public, and who posts publishes.
 //!
-//! `PORT=3000 WORKERS=1 cargo run --release -p example-fanout --example fanout`, with one of
+//! `PORT=3000 WORKERS=1 cargo run --profile measured -p example-fanout --example fanout`, with one of
 //! - no argument: bare hyper as it comes;
 //! - `flat`: the same with `writev(false)`, which suits small writes;
 //! - `axum`: the same on axum.

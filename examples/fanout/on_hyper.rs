@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::pin::{Pin, pin};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -13,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
 use tower::{Service, ServiceBuilder};
 use tower_revalidate::Hub;
 
@@ -34,6 +34,7 @@ pub(crate) async fn serve(hub: Hub, writev: bool) -> Result<(), Box<dyn Error>> 
     );
     let mut http = http1::Builder::new();
     http.writev(writev);
+    let connections = GracefulShutdown::new();
     loop {
         let socket = tokio::select! {
             accepted = examples_common::accept(&listener) => accepted,
@@ -43,16 +44,10 @@ pub(crate) async fn serve(hub: Hub, writev: bool) -> Result<(), Box<dyn Error>> 
         let service = service.clone();
         // The mount and the app behind it are always ready.
         let service = service_fn(move |request| service.clone().call(request));
-        tokio::spawn(http.serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(connections.watch(http.serve_connection(TokioIo::new(socket), service)));
     }
-    // Idle connections need no farewell; streams got theirs, and are gone once it is written.
-    let ended = async {
-        while hub.stats().sessions > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
     tokio::select! {
-        () = ended => {}
+        () = connections.shutdown() => {}
         () = overdue => {}
     }
     Ok(())

@@ -22,7 +22,9 @@ async fn what_is_posted_arrives_byte_for_byte() {
             let mut text = String::new();
             while !text.contains("event: message\n") || !text.ends_with("\n\n") {
                 let frame = soon("the event", body.frame()).await.expect("it goes on").expect("it is whole");
-                text.push_str(std::str::from_utf8(frame.data_ref().expect("no trailers")).expect("it is text"));
+                text.push_str(
+                    std::str::from_utf8(frame.data_ref().expect("no trailers")).expect("it is text"),
+                );
             }
             let event = format!(
                 "event: message\ndata: {{\"channel\":\"ch7\",\"event\":\"message\",\"data\":{payload}}}\n\n"
@@ -36,6 +38,9 @@ async fn what_is_posted_arrives_byte_for_byte() {
             assert_eq!(client.send(Method::GET, "/", "").await.status(), StatusCode::NO_CONTENT);
             assert_eq!(client.send(Method::GET, "/nothing", "").await.status(), StatusCode::NOT_FOUND);
             assert!(server.end(Signal::Term).await.success(), "{example:?}");
+            let rest = soon("the end", body.collect()).await.expect("it is whole").to_bytes();
+            let rest = String::from_utf8_lossy(&rest);
+            assert!(rest.ends_with("event: bye\ndata: {\"reason\":\"shutdown\"}\n\n"), "{example:?}: {rest}");
         }
     }
 }
