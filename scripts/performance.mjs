@@ -12,13 +12,13 @@ const CHART = new URL('../docs/performance.svg', import.meta.url);
 /** By name in the rig, in the order in which they are shown. */
 const SERVERS = {
   ours: 'tower-revalidate on hyper',
-  'ours-flat': '… with `writev(false)`',
-  'ours-axum': '… on axum',
+  'ours-flat': 'tower-revalidate on hyper, `writev(false)`',
+  'ours-axum': 'tower-revalidate on axum',
   'hyper-floor': 'bare hyper',
-  'hyper-floor-flat': '… with `writev(false)`',
-  'hyper-floor-multi': '… that joins what is pending',
+  'hyper-floor-flat': 'bare hyper, `writev(false)`',
+  'hyper-floor-multi': 'bare hyper, joining',
   rawlimit: 'epoll and `write`, no HTTP library',
-  'rawlimit-coalesce': '… that joins what is pending',
+  'rawlimit-coalesce': 'epoll and `write`, joining',
   'axum-broadcast': 'axum `Sse` and `tokio::sync::broadcast`',
   nchan: 'nchan (nginx)',
   pushpin: 'pushpin',
@@ -52,6 +52,8 @@ const collect = (directory) => {
     const [, server, workload] = /^(.+)\.(\w+)\.\d+\.json$/.exec(file) ?? [];
     if (!SERVERS[server]) continue;
     const run = JSON.parse(readFileSync(`${directory}/${file}`, 'utf8'));
+    const { duplicates, reordered, cut_off: cut } = run.deliveries;
+    if (duplicates || reordered || cut) throw new Error(`${file}: ${JSON.stringify({ duplicates, reordered, cut })}`);
     ((runs[workload] ??= {})[server] ??= []).push(run);
   }
   const shorten = (all) => {
@@ -108,7 +110,6 @@ const BAR = 20;
 const STEP = 26;
 const OURS = /^ours/;
 const CHARTED = ['ours', 'ours-axum', 'hyper-floor-multi', 'hyper-floor', 'axum-broadcast', 'nchan', 'pushpin', 'better-sse', 'sse-starlette'];
-const NAMED = { ...SERVERS, 'ours-axum': 'tower-revalidate on axum', 'hyper-floor-multi': 'bare hyper, joining' };
 const PANELS = [
   { title: 'Deliveries a second, thousands: 1 000 clients, one publisher flat out', workload: 'W1', of: ({ deliveries }) => deliveries[0] / 1000 },
   { title: 'Memory of an idle connection, KiB', workload: 'W3', of: ({ bytes }) => bytes[0] / 1024 },
@@ -124,7 +125,7 @@ const panel = ({ title, workload, of }, runs, top) => {
     const [y, length] = [top + 18 + row * STEP, Math.max(1, values[row] * scale).toFixed(1)];
     const said = values[row] >= 100 ? Math.round(values[row]).toLocaleString('en') : values[row].toFixed(1);
     return [
-      `<text x="${LABEL - 10}" y="${y + 15}" text-anchor="end">${escape(NAMED[server])}</text>`,
+      `<text x="${LABEL - 10}" y="${y + 15}" text-anchor="end">${escape(SERVERS[server])}</text>`,
       `<rect x="${LABEL}" y="${y}" width="${length}" height="${BAR}" rx="2" class="${OURS.test(server) ? 'ours' : 'other'}"/>`,
       `<text x="${LABEL + Number(length) + 6}" y="${y + 15}">${said}</text>`,
     ].join('');
