@@ -4,8 +4,11 @@
 //! down before the last session, the guard that drops with it starts it again on the runtime of another; where
 //! there is none, the next session or publish does. Without any runtime, publishing dispatches inline.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -118,6 +121,8 @@ async fn run(mut guard: Running) {
     let tick = shared.board.options().tick();
     let mut next_tick = shared.clock.now() + tick;
     let mut phase = 0;
+    let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut alarmed = None;
     let mut lags = [0; PHASES];
     let mut woken = Vec::with_capacity(WAKES);
     loop {
@@ -151,8 +156,20 @@ async fn run(mut guard: Running) {
             return;
         }
         let due = shared.outbox.lock().next_due().unwrap_or(u64::MAX).min(next_tick);
-        let sleep = Duration::from_millis(due.saturating_sub(shared.clock.now()));
+        // A timer is set when its time changes, and not for each event.
+        if alarmed != Some(due) {
+            let sleep = Duration::from_millis(due.saturating_sub(shared.clock.now()));
+            alarm.as_mut().reset(tokio::time::Instant::now() + sleep);
+            alarmed = Some(due);
+        }
+        let mut notified = pin!(shared.task.notify.notified());
         // Whether it was notified or the time has come, the loop looks at everything.
-        let _ = tokio::time::timeout(sleep, shared.task.notify.notified()).await;
+        poll_fn(|cx| {
+            if notified.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().poll(cx).map(|()| alarmed = None)
+        })
+        .await;
     }
 }
