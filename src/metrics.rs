@@ -13,7 +13,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 use self::nothing::{Counter, Gauge, Histogram};
 use crate::hub::{Disconnect, Stats};
 use crate::log::{Record, RecordKind};
-use crate::proto::{Batch, Opening};
+use crate::proto::{Batch, Millis, Opening};
 use crate::{Audit, GapReason};
 
 /// The name of the histogram, for the exporter's setting of its buckets.
@@ -160,11 +160,11 @@ impl Metrics {
     }
 
     /// A session read this, and is about to write it.
-    pub(crate) fn read(&self, batch: &Batch) {
+    pub(crate) fn read(&self, batch: &Batch, now: impl Fn() -> Millis) {
         self.merged(Merged::Session, batch.merged);
         self.tell(|to| {
-            if let Some(millis) = batch.age {
-                to.write_latency.record(millis as f64 / 1000.0);
+            if let Some(at) = batch.oldest() {
+                to.write_latency.record(now().saturating_sub(at) as f64 / 1000.0);
             }
             if let Some(gap) = &batch.gap {
                 to.gaps.add(gap_reason(gap.reason));

@@ -106,6 +106,22 @@ async fn a_silent_stream_has_a_heartbeat_in_time() {
     assert!(waits.len() > 1, "heartbeats have jitter: {waits:?}");
 }
 
+/// Row A11: the time counts from the last write, wherever between two looks of the ticker that was.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_wrote_has_its_next_heartbeat_in_time() {
+    let hub = Hub::new();
+    let mut stream = Visit::user("alice").following("room:42").open(&hub).await;
+    for pause in 0..40 {
+        sleep(Duration::from_millis(pause * 97)).await;
+        say(&hub, "room:42", 1).await;
+        assert_eq!(stream.frame().await.unwrap().name, "message");
+        let since = Instant::now();
+        assert!(!stream.frame().await.unwrap().comments.is_empty());
+        let waited = since.elapsed();
+        assert!(waited >= Duration::from_secs(5) && waited <= Duration::from_secs(15), "{waited:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_is_at_most_as_late_as_the_option_says() {
     let hub = Hub::builder().heartbeat(Duration::from_secs(2)).build().unwrap();

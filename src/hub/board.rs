@@ -18,8 +18,7 @@ use super::signal::ByeReason;
 use super::ticket::{SessionId, Ticket};
 use crate::log::Record;
 use crate::proto::{
-    Batch, Follow, Millis, Names, ReadLimits, Retention, Session, Start, Stretch, TopicName, growth,
-    spread_ms,
+    Batch, Follow, Millis, Names, ReadLimits, Reader, Retention, Session, Start, TopicName, growth, spread_ms,
 };
 use crate::sync::Mutex;
 use crate::{Channel, Cursor};
@@ -29,11 +28,7 @@ use crate::{Channel, Cursor};
 pub(crate) struct BoardOptions {
     pub(crate) sessions: usize,
     pub(crate) subscriptions: usize,
-    pub(crate) write_bytes: usize,
-    pub(crate) write_events: usize,
-    pub(crate) gap_every: Millis,
-    pub(crate) keys: usize,
-    pub(crate) refetches_per_s: u32,
+    pub(crate) read: ReadLimits,
     pub(crate) heartbeat: Millis,
     pub(crate) stall_after: Millis,
     /// How long a user whose last session closed is still present.
@@ -204,6 +199,7 @@ impl Board {
             runtime,
             kind: opening.kind,
             next_beat: Short::new(now.saturating_add(beat)),
+            has_written: false,
             expires: opening.expires_in.map_or(Short::NEVER, |time| Short::new(now.saturating_add(time))),
             dirty_since: Short::NEVER,
             opened: Short::new(now),
@@ -283,7 +279,7 @@ impl Board {
         Ok(marked)
     }
 
-    /// When a heartbeat is due, counted from now: so much sooner than it must come that the ticker, which
+    /// When a heartbeat is due, counted from the last write: so much sooner than it must come that the ticker, which
     /// looks at a session once in four ticks, is not late; and jittered, so that sessions are not in step.
     fn beat(&self, rng: &mut fastrand::Rng) -> Millis {
         let heartbeat = self.options.heartbeat;
@@ -313,7 +309,7 @@ impl Board {
             }
             if signal.take_dirty() {
                 let mut batch = Batch::default();
-                self.read(seat, now(), &mut batch);
+                self.read(seat, &now, &mut batch);
                 if batch.is_empty() {
                     continue;
                 }
@@ -329,33 +325,23 @@ impl Board {
     }
 
     /// Reads what is new for a session: nothing when it ended.
-    fn read(&self, seat: &Seat, now: Millis, batch: &mut Batch) {
+    fn read(&self, seat: &Seat, now: impl Fn() -> Millis, batch: &mut Batch) {
         let mut core = self.core.lock();
         let core = &mut *core;
-        let limits = ReadLimits {
-            stretch: Stretch { bytes: self.options.write_bytes, events: self.options.write_events },
-            gap_every: self.options.gap_every,
-            keys: self.options.keys,
-            refetches_per_s: self.options.refetches_per_s,
-            sessions: core.sessions.len(),
-        };
-        let beat = self.beat(&mut core.rng);
-        if core.seated(seat).is_none() {
+        let sessions = core.sessions.len();
+        let Some(entry) = core.sessions.get_mut(seat.index as usize).filter(|entry| entry.is_of(seat)) else {
             return;
-        }
-        let Some(entry) = core.sessions.get_mut(seat.index as usize) else { return };
+        };
         entry.dirty_since = Short::NEVER;
+        batch.opened = entry.opened.get();
         let waited_for = entry.session.waits_for();
-        let identity = entry.ticket.identity.as_deref();
-        entry.session.read(&mut core.retention, identity, &limits, now, batch);
-        let came = batch.oldest().filter(|at| *at >= entry.opened.get());
-        batch.age = came.map(|at| now.saturating_sub(at));
+        let reader =
+            Reader { identity: entry.ticket.identity.as_deref(), limits: &self.options.read, sessions };
+        entry.session.read(&mut core.retention, &reader, now, batch);
         entry.behind = batch.more;
+        entry.has_written |= !batch.is_empty();
         if let Some(cursor) = waited_for.filter(|_| entry.session.waits_for().is_none()) {
             core.waiting.remove(&(cursor.offset, seat.index));
-        }
-        if !batch.is_empty() {
-            entry.next_beat = Short::new(now.saturating_add(beat));
         }
     }
 
@@ -460,6 +446,11 @@ impl Board {
                 return Some(index);
             }
             let Some(entry) = core.sessions.get_mut(index) else { continue };
+            if std::mem::take(&mut entry.has_written) {
+                // It wrote after the last look, and nobody asked what time it was.
+                let written = now.saturating_sub(phases as u64 * self.options.tick());
+                entry.next_beat = Short::new(written.saturating_add(self.beat(&mut core.rng)));
+            }
             let dirty = entry.ticket.signal.is_dirty();
             let dirty_since = if dirty { entry.dirty_since.get().min(now) } else { Millis::MAX };
             entry.dirty_since = Short::new(dirty_since);
@@ -486,7 +477,7 @@ impl Board {
         let mut core = self.core.lock();
         let core = &mut *core;
         core.shut = true;
-        let spread = spread_ms(core.sessions.len(), self.options.refetches_per_s);
+        let spread = spread_ms(core.sessions.len(), self.options.read.refetches_per_s);
         let mut marked = Marked::default();
         let indexes: Vec<_> = core.sessions.iter().map(|(index, _)| index).collect();
         for index in indexes {

@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) runtime: u32,
     pub(super) kind: Kind,
     pub(super) next_beat: Short,
+    /// Since it was last looked after.
+    pub(super) has_written: bool,
     pub(super) expires: Short,
     /// Since when it is known to be woken and not polled.
     pub(super) dirty_since: Short,
@@ -98,6 +100,11 @@ pub(crate) struct Marked {
 }
 
 impl Entry {
+    /// Whether it is the session that has this seat, and not one that took its place.
+    pub(super) fn is_of(&self, seat: &Seat) -> bool {
+        Arc::ptr_eq(&self.ticket, &seat.ticket)
+    }
+
     /// By how many events the session is behind where dispatch is. Its place alone does not tell: one that sleeps
     /// has nothing to read, however far behind its place is; and one that was woken this moment is not late.
     pub(super) fn lag(&mut self, is_dirty: bool, dispatched: u64, now: Millis) -> u64 {
@@ -133,7 +140,7 @@ impl Core {
     }
 
     pub(super) fn seated(&self, seat: &Seat) -> Option<&Entry> {
-        self.sessions.get(seat.index as usize).filter(|entry| Arc::ptr_eq(&entry.ticket, &seat.ticket))
+        self.sessions.get(seat.index as usize).filter(|entry| entry.is_of(seat))
     }
 
     pub(super) fn subscribe(&mut self, session: &mut Session, index: u32, follow: &Follow) {

@@ -16,7 +16,8 @@ use super::board::{Board, BoardOptions, Opening, Read, Seat};
 use super::core::Marked;
 use crate::log::{Record, RecordKind};
 use crate::proto::{
-    Batch, Floors, Follow, Policies, PresenceLimits, Replay, Retention, RetentionLimits, Start, TopicName,
+    Batch, Floors, Follow, Policies, PresenceLimits, ReadLimits, Replay, Retention, RetentionLimits, Start,
+    Stretch, TopicName,
 };
 use crate::revalidate::Audience;
 use crate::{Channel, Epoch, QueryKey};
@@ -42,11 +43,12 @@ fn board() -> Arc<Board> {
     let options = BoardOptions {
         sessions: 8,
         subscriptions: 64,
-        write_bytes: 1 << 16,
-        write_events: 8,
-        gap_every: 0,
-        keys: 8,
-        refetches_per_s: 1000,
+        read: ReadLimits {
+            stretch: Stretch { bytes: 1 << 16, events: 8 },
+            gap_every: 0,
+            keys: 8,
+            refetches_per_s: 1000,
+        },
         heartbeat: 1000,
         stall_after: 1 << 30,
         grace: 0,

@@ -250,15 +250,11 @@ impl HubSession {
     ) -> Poll<Read<T>> {
         let _entered = self.seat.ticket.span.enter();
         let shared = &self.shared;
-        shared.board.poll_read(
-            &self.seat,
-            cx,
-            || shared.clock.now(),
-            |batch| {
-                shared.metrics.read(batch);
-                take(batch)
-            },
-        )
+        let now = || shared.clock.now();
+        shared.board.poll_read(&self.seat, cx, now, |batch| {
+            shared.metrics.read(batch, now);
+            take(batch)
+        })
     }
 }
 

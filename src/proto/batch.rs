@@ -28,8 +28,8 @@ pub(crate) struct Batch {
     /// What may be acknowledged after all of the above; none while the session lags behind a gap it may not
     /// tell yet, or while it waits to know where it stands.
     pub(crate) cursor: Option<Cursor>,
-    /// How old the oldest event in it is, of those that came while the session was open.
-    pub(crate) age: Option<Millis>,
+    /// When the session opened. What came before is caught up on: it is old, and not late.
+    pub(crate) opened: Millis,
     /// The cursor is written even if it stands in the stream already.
     pub(crate) heartbeat: bool,
     /// A bound cut the read; there is more.
@@ -65,6 +65,7 @@ pub(crate) struct GapNotice {
 }
 
 /// How far one read goes.
+#[derive(Debug, Clone)]
 pub(crate) struct Stretch {
     pub(crate) bytes: usize,
     pub(crate) events: usize,
@@ -87,10 +88,10 @@ impl Batch {
         (acknowledges && self.is_only_messages()).then(|| self.messages.frames())?
     }
 
-    /// When the oldest event in it came; what is caught up on after a reconnect is old, and not late.
+    /// When the oldest event in it came, if that was while the session was open.
     pub(crate) fn oldest(&self) -> Option<Millis> {
         let messages = self.messages.first().map(|posted| posted.at);
-        self.keys_at.into_iter().chain(messages).min()
+        self.keys_at.into_iter().chain(messages).min().filter(|at| *at >= self.opened)
     }
 
     fn is_only_messages(&self) -> bool {

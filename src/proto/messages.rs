@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Posted, Ring, Stretch, TopicId};
+use super::{Posted, Reader, Ring, TopicId};
 use crate::event::Readers;
 
 /// Messages in the order of their offsets.
@@ -90,14 +90,13 @@ impl Joins {
         id: TopicId,
         ring: &Ring,
         index: usize,
-        bound: &Stretch,
-        identity: Option<&str>,
+        reader: &Reader<'_>,
     ) -> (Messages, bool) {
         let (Some(first), Some(newest)) = (ring.get(index), ring.newest()) else {
             return (Messages::None, false);
         };
         if first.offset == newest.offset {
-            let one = first.to.include(identity).then(|| Messages::One(first.clone()));
+            let one = first.to.include(reader.identity).then(|| Messages::One(first.clone()));
             return (one.unwrap_or_default(), false);
         }
         let remembered = &mut self.0[id as usize % REMEMBERED];
@@ -110,11 +109,11 @@ impl Joins {
         let (mut bytes, mut more, mut for_all) = (0, false, true);
         for next in ring.from(index) {
             for_all &= matches!(next.to, Readers::All);
-            if !next.to.include(identity) {
+            if !next.to.include(reader.identity) {
                 continue;
             }
             bytes += next.frame.len();
-            if !posted.is_empty() && !bound.holds(bytes, posted.len()) {
+            if !posted.is_empty() && !reader.limits.stretch.holds(bytes, posted.len()) {
                 more = true;
                 break;
             }

@@ -31,7 +31,7 @@ pub(crate) use presence::{Attendance, Attended, Left};
 pub(crate) use retention::{Appended, Policies, Retention, RetentionLimits};
 pub(crate) use ring::{Posted, Ring};
 pub(crate) use roster::{PresenceLimits, Roster};
-pub(crate) use session::{Follow, ReadLimits, Replay, Session, Start};
+pub(crate) use session::{Follow, ReadLimits, Reader, Replay, Session, Start};
 pub(crate) use topic::{EVERYONE, Subscriber, Topic, TopicId, TopicName};
 
 /// Milliseconds on the hub's clock.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::topic::Kept;
 use super::{
-    Attended, EVERYONE, Floors, Joins, Messages, Millis, Posted, PresenceLimits, Ring, Roster, Stretch,
+    Attended, EVERYONE, Floors, Joins, Messages, Millis, Posted, PresenceLimits, Reader, Ring, Roster,
     Subscriber, Topic, TopicId, TopicName, growth,
 };
 use crate::channel::Keep;
@@ -299,11 +299,10 @@ impl Retention {
         &mut self,
         id: TopicId,
         index: usize,
-        bound: &Stretch,
-        identity: Option<&str>,
+        reader: &Reader<'_>,
     ) -> (Messages, bool) {
         match self.topics.get(id as usize).map(|topic| &topic.kept) {
-            Some(Kept::Ring(ring)) => self.joins.read(id, ring, index, bound, identity),
+            Some(Kept::Ring(ring)) => self.joins.read(id, ring, index, reader),
             _ => (Messages::None, false),
         }
     }

@@ -58,7 +58,7 @@ impl Builder {
     /// collapses keys to prefixes, and [`Hub::revalidate`](crate::Hub::revalidate) refuses.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.options.publish_keys = keys;
-        self.board.keys = keys;
+        self.board.read.keys = keys;
         self
     }
 
@@ -94,13 +94,13 @@ impl Builder {
 
     /// Bytes of one write to one stream; a larger event still goes whole. Default 65 536.
     pub fn write_bytes(mut self, bytes: usize) -> Self {
-        self.board.write_bytes = bytes;
+        self.board.read.stretch.bytes = bytes;
         self
     }
 
     /// Events of one write to one stream. Default 256.
     pub fn write_events(mut self, events: usize) -> Self {
-        self.board.write_events = events;
+        self.board.read.stretch.events = events;
         self
     }
 

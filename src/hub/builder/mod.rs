@@ -16,7 +16,9 @@ use super::{Disconnect, Hub, SessionInfo, Shared};
 use crate::access::{Authorizer, Gate};
 use crate::audit::AuditHook;
 use crate::log::{EventLog, MemoryLog};
-use crate::proto::{Floors, Millis, Policies, PresenceLimits, Retention, RetentionLimits};
+use crate::proto::{
+    Floors, Millis, Policies, PresenceLimits, ReadLimits, Retention, RetentionLimits, Stretch,
+};
 use crate::{BuildError, Channel, ClientAddress, Epoch, Grant, IntoName, Pattern, Policy, QueryKey};
 
 pub(crate) type ConnectHook = Box<dyn Fn(&SessionInfo) + Send + Sync>;
@@ -146,11 +148,12 @@ impl Builder {
             board: BoardOptions {
                 sessions: 100_000,
                 subscriptions: 1_000_000,
-                write_bytes: 64 << 10,
-                write_events: 256,
-                gap_every: 10_000,
-                keys: 1024,
-                refetches_per_s: 1000,
+                read: ReadLimits {
+                    stretch: Stretch { bytes: 64 << 10, events: 256 },
+                    gap_every: 10_000,
+                    keys: 1024,
+                    refetches_per_s: 1000,
+                },
                 heartbeat: 15_000,
                 stall_after: 30_000,
                 grace: 5000,
@@ -236,14 +239,14 @@ impl Builder {
 
     /// At most one gap a session in this time. Default 10 s.
     pub fn gap_every(mut self, time: Duration) -> Self {
-        self.board.gap_every = millis(time);
+        self.board.read.gap_every = millis(time);
         self
     }
 
     /// How many refetches a second the app stands when something concerns everyone; `spreadMs` follows from it.
     /// Default 1 000.
     pub fn refetches_per_s(mut self, refetches: u32) -> Self {
-        self.board.refetches_per_s = refetches;
+        self.board.read.refetches_per_s = refetches;
         self
     }
 
@@ -342,10 +345,10 @@ impl Builder {
         if u32::try_from(self.board.sessions).is_err() {
             self.refuse("max_sessions", "over 4 294 967 295".into());
         }
-        if self.board.write_bytes == 0 {
+        if self.board.read.stretch.bytes == 0 {
             self.refuse("write_bytes", "must not be 0".into());
         }
-        if self.board.write_events == 0 {
+        if self.board.read.stretch.events == 0 {
             self.refuse("write_events", "must not be 0".into());
         }
         if self.options.emits == 0 {
