@@ -238,6 +238,26 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_the_cursor_as_it_is_displayed() {
+        for offset in [0, 1, 0xf, 0x10, 0xabc_def0, u64::MAX] {
+            let id = Cursor { epoch: Epoch::from_random(offset), offset };
+            let mut encoder = Encoder::default();
+            encoder.id(id);
+            assert_eq!(text(encoder), format!("id: {id}\n"));
+        }
+    }
+
+    #[test]
+    fn a_name_is_escaped_as_json_has_it() {
+        let controls: String = (0..0x20_u8).map(char::from).collect();
+        for name in ["", "room:42", "é\u{7f}\u{85}\u{2028}😀", "\"", "\\", "a\"b\\c", &controls] {
+            let mut encoder = Encoder::default();
+            encoder.json_text(name);
+            assert_eq!(text(encoder), serde_json::to_string(name).unwrap());
+        }
+    }
+
+    #[test]
     fn a_heartbeat_is_a_comment_and_a_bare_id() {
         let id: Cursor = "k3f9a2-31".parse().unwrap();
         let mut encoder = Encoder::default();

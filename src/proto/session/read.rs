@@ -269,7 +269,7 @@ impl Session {
             }
         }
         if union.is_empty() {
-            return; // most reads find messages alone
+            return; // only messages, or a gap
         }
         let mut origins = union.values().copied();
         batch.origin = origins.next().flatten();
