@@ -106,7 +106,7 @@ async fn a_silent_stream_has_a_heartbeat_in_time() {
     assert!(waits.len() > 1, "heartbeats have jitter: {waits:?}");
 }
 
-/// Row A11: the time counts from the last write, wherever between two looks of the ticker that was.
+/// Row A11: the same after a write, wherever between two looks of the ticker that was.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_wrote_has_its_next_heartbeat_in_time() {
     let hub = Hub::new();
@@ -118,7 +118,7 @@ async fn a_stream_that_wrote_has_its_next_heartbeat_in_time() {
         let since = Instant::now();
         assert!(!stream.frame().await.unwrap().comments.is_empty());
         let waited = since.elapsed();
-        assert!(waited >= Duration::from_secs(5) && waited <= Duration::from_secs(15), "{waited:?}");
+        assert!(waited >= Duration::from_secs(9) && waited <= Duration::from_secs(15), "{waited:?}");
     }
 }
 

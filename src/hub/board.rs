@@ -150,6 +150,7 @@ impl Board {
     pub(crate) fn open(&self, opening: Opening, now: Millis) -> Result<Seat, Closed> {
         let mut core = self.core.lock();
         let core = &mut *core;
+        core.now = now;
         if core.shut {
             return Err(Closed::Shutdown);
         }
@@ -199,7 +200,6 @@ impl Board {
             runtime,
             kind: opening.kind,
             next_beat: Short::new(now.saturating_add(beat)),
-            has_written: false,
             expires: opening.expires_in.map_or(Short::NEVER, |time| Short::new(now.saturating_add(time))),
             dirty_since: Short::NEVER,
             opened: Short::new(now),
@@ -283,7 +283,7 @@ impl Board {
     /// looks at a session once in four ticks, is not late; and jittered, so that sessions are not in step.
     fn beat(&self, rng: &mut fastrand::Rng) -> Millis {
         let heartbeat = self.options.heartbeat;
-        heartbeat - (4 * self.options.tick()).min(heartbeat / 2) - rng.u64(0..(heartbeat / 10).max(1))
+        heartbeat - (4 * self.options.tick()).min(heartbeat / 2) - rng.u64(0..(heartbeat / 12).max(1))
     }
 
     /// Closes a session, unless it had ended already.
@@ -339,7 +339,9 @@ impl Board {
             Reader { identity: entry.ticket.identity.as_deref(), limits: &self.options.read, sessions };
         entry.session.read(&mut core.retention, &reader, now, batch);
         entry.behind = batch.more;
-        entry.has_written |= !batch.is_empty();
+        if !batch.is_empty() {
+            entry.next_beat = Short::new(core.now.saturating_add(self.beat(&mut core.rng)));
+        }
         if let Some(cursor) = waited_for.filter(|_| entry.session.waits_for().is_none()) {
             core.waiting.remove(&(cursor.offset, seat.index));
         }
@@ -352,6 +354,7 @@ impl Board {
         if at.epoch != core.retention.epoch() {
             return Marked::default(); // of an order that ended
         }
+        core.now = now;
         let is_new = at.offset > core.retention.tip();
         let appended = core.retention.append(at.offset, record, now);
         Marked { is_new, ..core.take_in(appended, at.offset, now) }
@@ -426,6 +429,7 @@ impl Board {
     ) -> Option<usize> {
         let mut core = self.core.lock();
         let core = &mut *core;
+        core.now = now;
         if from == 0 {
             core.retention.expire(now);
             if core.leave_due(now, max, marked) {
@@ -446,11 +450,6 @@ impl Board {
                 return Some(index);
             }
             let Some(entry) = core.sessions.get_mut(index) else { continue };
-            if std::mem::take(&mut entry.has_written) {
-                // It wrote after the last look, and nobody asked what time it was.
-                let written = now.saturating_sub(phases as u64 * self.options.tick());
-                entry.next_beat = Short::new(written.saturating_add(self.beat(&mut core.rng)));
-            }
             let dirty = entry.ticket.signal.is_dirty();
             let dirty_since = if dirty { entry.dirty_since.get().min(now) } else { Millis::MAX };
             entry.dirty_since = Short::new(dirty_since);

@@ -26,8 +26,6 @@ pub(super) struct Entry {
     pub(super) runtime: u32,
     pub(super) kind: Kind,
     pub(super) next_beat: Short,
-    /// Since it was last looked after.
-    pub(super) has_written: bool,
     pub(super) expires: Short,
     /// Since when it is known to be woken and not polled.
     pub(super) dirty_since: Short,
@@ -57,6 +55,8 @@ pub(super) struct Core {
     pub(super) describes_ends: bool,
     pub(super) shut: bool,
     pub(super) rng: fastrand::Rng,
+    /// The time of the last event or look of the ticker: at most a tick ago. Whoever reads asks no clock.
+    pub(super) now: Millis,
 }
 
 /// A topic whose sessions are being marked, from the end of its list down: whoever moves when another leaves
@@ -136,6 +136,7 @@ impl Core {
             describes_ends: options.describes_ends,
             shut: false,
             rng,
+            now: 0,
         }
     }
 
